@@ -1,0 +1,62 @@
+"""The Bayes predictor of linear regression with a Gaussian prior: none has a smaller mean squared error.
+
+References:
+    Mahankali, Hashimoto, Ma 2023, One step of gradient descent is provably optimal, arXiv:2307.03576
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl.algorithms.least_squares import least_squares_weights
+from icl.algorithms.ridge import ridge_weights
+from icl.algorithms.steps import at_once
+from icl.core import Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bayes:
+    """ŷ = E[⟨w, x_query⟩ | context] for yᵢ = ⟨w, xᵢ⟩ + σ εᵢ, w ~ N(0, Λ), ε ~ N(0, 1). Entry 0 is 0.
+
+        E[w | context] = (S + σ² Λ⁻¹)⁻¹ Σᵢ yᵢ xᵢ,      S = Σᵢ xᵢ xᵢᵀ
+
+    σ is `noise_std`, Λ `w_covariance`, None for I. In coordinates with prior I this is ridge regression with
+    λ = σ², without noise least squares of minimal norm, and so it is computed.
+    """
+
+    noise_std: float
+    w_covariance: Float[Tensor, "D D"] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.noise_std >= 0 and math.isfinite(self.noise_std)):
+            raise ValueError(f"noise_std={self.noise_std} must be >= 0 and finite")
+        if self.w_covariance is not None and torch.linalg.cholesky_ex(self.w_covariance).info != 0:
+            raise ValueError("w_covariance must be positive definite")
+
+    @classmethod
+    def best_for(cls, *, task: Any) -> "Bayes":
+        """For a task with linear targets and Gaussian noise.
+
+        Raises:
+            ValueError: the task's targets are no such thing.
+        """
+        if task.target != "linear" or task.n_distractors > 0:
+            raise ValueError(f"target={task.target}, n_distractors={task.n_distractors} must be linear and 0 for bayes")
+        return cls(noise_std=task.noise_std, w_covariance=task.w_covariance_matrix())
+
+    def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
+        x, y = prompt.x.double(), prompt.y.double()
+        if self.w_covariance is None:
+            root = torch.eye(x.shape[-1]).to(x)
+        else:
+            root = torch.linalg.cholesky(self.w_covariance.to(x))  # w = root v,  v ~ N(0, I)
+        if self.noise_std > 0:
+            v = ridge_weights(x @ root, y, self.noise_std**2)
+        else:
+            v = least_squares_weights(x @ root, y)
+        w = torch.einsum("de,mbe...->mbd...", root, v)
+        return at_once(w.to(prompt.x), prompt.x_query, steps)

@@ -1,0 +1,130 @@
+"""The wrapper around `hydra.main`: one line and exit code 2 for bad input, and nothing else printed by Hydra."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from icl.config.schema import ConfigError, JobFailed, Lab, conf_dir, nearest
+from icl.runs import RunError, digest
+
+INTERRUPTED = 130  # the shell's convention for Ctrl-C
+
+
+def main(pipeline: str, **defaults: str) -> Callable[[], None]:
+    """The entry point of a script: composes, validates, runs `icl.pipelines.<pipeline>.run`.
+
+    The pipeline is imported when a configuration is there to run, so that `--help` need not wait for torch. `defaults`
+    are options that the command line takes unless it says otherwise, such as the experiment of a command.
+    Exit codes: 0 done, 1 a job or a claim failed, 2 bad input, 130 interrupted (run again to resume).
+    """
+
+    def entry() -> None:
+        one_thread()
+        sys.argv[1:] = arguments(sys.argv[1:], defaults)
+        traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing; `report` prints the one line
+        try:
+            _hydra(pipeline, traceback_wanted)
+        except KeyboardInterrupt:
+            print("interrupted; the same command resumes", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+        except Exception as error:
+            line = message(error)
+            if line is None or traceback_wanted:
+                raise
+            print(f"error: {line}", file=sys.stderr)
+            raise SystemExit(2) from None
+        finally:
+            if not traceback_wanted:
+                del os.environ["HYDRA_FULL_ERROR"]
+
+    return entry
+
+
+def one_thread() -> None:
+    """One CPU thread a process unless OMP_NUM_THREADS says otherwise: for models this small more threads are slower."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def arguments(argv: Sequence[str], defaults: dict[str, str]) -> list[str]:
+    """Multirun flags first (argparse takes them nowhere else but last), then the command's own defaults."""
+    flags = [a for a in argv if a in ("-m", "--multirun")]
+    rest = [a for a in argv if a not in ("-m", "--multirun")]
+    chosen = {a.lstrip("+~").split("=")[0] for a in rest}
+    own = [f"{key}={value}" for key, value in defaults.items() if not chosen & {key, "tag", "run"}]
+    return [*flags[:1], *own, *rest]
+
+
+def pipeline_of(name: str) -> Any:
+    """The module icl/pipelines/<name>.py."""
+    return importlib.import_module(f"icl.pipelines.{name}")
+
+
+def register_schema() -> None:
+    """Make `Lab` and the resolver of lab.yaml known to Hydra."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    ConfigStore.instance().store(name="schema", node=Lab)
+    if not OmegaConf.has_resolver("digest"):
+        OmegaConf.register_new_resolver("digest", lambda value: digest(list(value)))
+
+
+def _hydra(pipeline: str, traceback_wanted: bool) -> None:
+    import hydra
+
+    register_schema()
+
+    def job(cfg: Any) -> Any:
+        from icl.config.validate import validate
+
+        try:
+            validate(cfg)
+            return pipeline_of(pipeline).run(cfg)
+        except JobFailed as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception as error:  # Hydra would put a line of its own above ours
+            line = message(error)
+            if line is None or traceback_wanted:
+                raise
+            print(f"error: {line}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    job.__dict__["pipeline"] = pipeline  # the bank launcher trains all jobs together, then runs this on each
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="lab")(job)()
+
+
+def message(error: Exception) -> str | None:
+    """One line for an error that is the input's fault; None for one that is ours."""
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, ConfigError | RunError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options:
+        name = (error.missing_cfg_file or "").split("/")[-1]
+        return f"{error.missing_cfg_file!r} is no option{nearest(name, error.options)}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _first_lines(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _first_lines(error: Exception) -> str:
+    """Hydra's own first line, with the key that OmegaConf blames and the nearest key that exists."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    text = str(error).splitlines()[0]
+    if not isinstance(cause, OmegaConfBaseException):
+        return text
+    key = cause.full_key or ""
+    text = str(cause).splitlines()[0] if str(cause) else text
+    parent = cause.parent_node
+    known = [str(k) for k in parent] if parent is not None and hasattr(parent, "keys") else []
+    hint = nearest(str(cause.key), known) if known and f"{cause.key}" not in known else ""
+    return f"{key}: {text}{hint}" if key and key not in text else f"{text}{hint}"

@@ -1,0 +1,87 @@
+"""Every check of a configuration, before any work is done and before any folder is made."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from icl.config.build import build, build_model, resolve_device
+from icl.config.schema import DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
+
+COMPONENTS = ("task", "model", "objective", "tracker")
+MOUNTS = ("references", "comparisons", "probes")
+
+
+def validate(cfg: Any) -> None:
+    """Raise ConfigError with one line if `cfg` cannot run."""
+    _keys("", cfg, Lab)
+    _keys("train.", cfg.train, Train)
+    _keys("paths.", cfg.paths, Paths)
+    _skeleton(cfg)
+    values = plain(cfg)
+    Train(**values["train"])
+    plugins = tuple(values["plugins"])
+    for key in COMPONENTS:
+        if key != "model" and values.get(key) is not None:
+            _builds(key, json.dumps(values[key]), plugins)
+    _model_builds(json.dumps([values["model"], values["device"], values["dtype"], plugins]))
+    for mount in MOUNTS:
+        for name, node in (values.get(mount) or {}).items():
+            _mounted(f"{mount}.{name}", node, plugins)
+
+
+def _keys(prefix: str, node: Any, schema: type) -> None:
+    known = {field.name for field in fields(schema)}
+    for key in node:
+        if key not in known:
+            raise ConfigError(f"{prefix}{key} is unknown{nearest(str(key), known)}")
+    for key in known:
+        if key not in node or OmegaConf.is_missing(node, key):
+            raise ConfigError(f"{prefix}{key} is missing; state it on the command line: {prefix}{key}=...")
+
+
+def _skeleton(cfg: Any) -> None:
+    import torch
+
+    if cfg.n_seeds < 1:
+        raise ConfigError(f"n_seeds={cfg.n_seeds} must be >= 1")
+    if cfg.seed < 0:
+        raise ConfigError(f"seed={cfg.seed} must be >= 0")
+    if cfg.dtype not in DTYPES:
+        raise ConfigError(f"dtype={cfg.dtype!r} is unknown{nearest(cfg.dtype, DTYPES)}")
+    device = resolve_device(cfg.device)
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ConfigError(f"device={cfg.device!r} is unknown (known: auto, cpu, cuda, cuda:0, mps)") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={cfg.device}: this machine has no CUDA device (allowed here: auto, cpu)")
+    for key in ("task", "model", "objective"):
+        if not isinstance(cfg[key], Mapping) and not OmegaConf.is_config(cfg[key]):
+            raise ConfigError(f"{key}={cfg[key]!r} must be one of the options of conf/{key}")
+
+
+def _mounted(key: str, node: Any, plugins: tuple[str, ...]) -> None:
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{key}={node!r} must be a component with a _target_ (or, for a reference, run: DIR)")
+    if key.startswith("references.") and "run" in node:
+        if set(node) != {"run"}:
+            raise ConfigError(f"{key}: a reference to a run has the one key 'run'")
+        return
+    if "_target_" not in node:
+        raise ConfigError(f"{key}._target_ is missing")
+    _builds(key, json.dumps(node), plugins)
+
+
+@lru_cache(maxsize=4096)  # the jobs of a sweep share most of their nodes
+def _builds(key: str, node: str, plugins: tuple[str, ...]) -> None:
+    build(json.loads(node), plugins=plugins, key=key)
+
+
+@lru_cache(maxsize=4096)
+def _model_builds(node: str) -> None:
+    model, device, dtype, plugins = json.loads(node)
+    build_model(OmegaConf.create({"model": model, "device": device, "dtype": dtype, "plugins": plugins, "n_seeds": 1}))

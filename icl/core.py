@@ -1,0 +1,80 @@
+"""The one idea: a trained transformer and a written-down algorithm are both a `Predictor`.
+
+A predictor reads a prompt and returns its guess after every step. Layers, loops, chain-of-thought tokens and
+gradient steps are the same axis T, so "is this layer a GD step?" is a comparison of two predictors on one task.
+
+Axes, in annotations, einsum strings and prose:
+    M  bank members (size 1: one member, or shared by all; `#M` broadcasts)     B  prompts
+    N  context pairs     D  covariate dimension     P  positions     T  steps, entry 0 = before any step
+    *out  the shape of one label: nothing for a scalar, O for several outputs, D for a weight vector
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl.rng import Draw
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a predictor may see: N labelled pairs and one query."""
+
+    x: Float[Tensor, "#M B N D"]
+    y: Float[Tensor, "#M B N *out"]
+    x_query: Float[Tensor, "#M B D"]
+
+    def expand(self, n_members: int) -> "Prompt":
+        """Every field as a view with M = n_members (sensitivities of a bank on one shared stream need it)."""
+        return Prompt(*(t.expand(n_members, *t.shape[1:]) for t in (self.x, self.y, self.x_query)))
+
+    def chunk(self, start: int, stop: int) -> "Prompt":
+        """Prompts start..stop-1 of the batch."""
+        return Prompt(self.x[:, start:stop], self.y[:, start:stop], self.x_query[:, start:stop])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt and what a predictor may not see; the target stands outside, so a label cannot leak."""
+
+    prompt: Prompt
+    target: Float[Tensor, "#M B *out"]
+    w_star: Float[Tensor, "#M B D *out"] | None  # None: the task has no such thing
+
+
+class Task(Protocol):
+    """Where prompts come from. The same draw gives the same sample."""
+
+    def sample(self, batch_size: int, draw: Draw) -> Sample: ...
+
+
+class Predictor(Protocol):
+    """Anything that guesses after every step: `trajectory[t]` is the guess after t steps.
+
+    `steps=` asks for another depth than the one trained or written down; None is that depth.
+    Optional methods: `last(prompt)` (only the final guess, faster), `every_prefix(x, y)` (all positions at once).
+    """
+
+    def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]: ...
+
+
+Objective = Callable[[Any, Sample], Tensor]  # (model, sample) -> "M", one number a member
+
+
+def last_step(predictor: Any, prompt: Prompt) -> Float[Tensor, "#M B *out"]:
+    """The final guess, by the predictor's own fast form where it has one."""
+    last = getattr(predictor, "last", None)
+    return predictor(prompt)[-1] if last is None else last(prompt)
+
+
+def every_prefix(predictor: Any, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "T #M B P"]:
+    """Entry i is the guess of y_i from the pairs before i, by the predictor's own form or one call a prefix."""
+    own = getattr(predictor, "every_prefix", None)
+    if own is not None:
+        return own(x, y)
+    calls = [predictor(Prompt(x[:, :, :i], y[:, :, :i], x[:, :, i])) for i in range(x.shape[2])]
+    return torch.stack(calls, dim=-1)

@@ -1,0 +1,1 @@
+"""How jobs reach processors: the bank launcher for Hydra sweeps."""

@@ -1,0 +1,124 @@
+"""A sweep: compose and check all jobs, train them as banks, run the pipeline on each, draw one report."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from omegaconf import OmegaConf, open_dict, read_write
+
+from icl.config import ConfigError, JobFailed, validate
+from icl.config.app import pipeline_of
+from icl.reporting.sweep import write_member_page, write_sweep_report
+from icl.runs import RunError, write_json
+from icl.training.jobs import Job, make_job, train
+
+NOT_SWEPT = ("launcher=", "hydra.", "hydra/")
+
+
+def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
+    """What a Hydra launcher does; returns one JobReturn a job, in their order.
+
+    Raises:
+        SystemExit: 2 with one line if a job is not valid (nothing was started), 1 if some job failed.
+    """
+    setup_globals()
+    sweep_dir = Path(str(launcher.config.hydra.sweep.dir))
+    try:
+        jobs, returns = _compose(launcher, job_overrides, first_index)
+    except (ConfigError, RunError) as error:
+        _remove_if_unused(sweep_dir)
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    members = sum(len(job.seeds) for job in jobs)
+    done = sum(job.folder.finished and bool(job.cfg.resume) for job in jobs)
+    print(f"sweep: {len(jobs)} jobs, {members} members, {done} jobs already finished", flush=True)
+    pipeline = pipeline_of(launcher.task_function.pipeline)
+    failures = train(jobs) if hasattr(pipeline, "trained_job") else {}
+    for job, returned in zip(jobs, returns, strict=True):
+        _run(pipeline.run, job, returned, failures)
+    _report(sweep_dir, jobs, returns)
+    if failures:
+        print(f"{len(failures)} of {len(jobs)} jobs failed; the others are done:", file=sys.stderr)
+        for job in jobs:
+            if job.key in failures:
+                print(f"  {' '.join(job.overrides)}: {failures[job.key]}", file=sys.stderr)
+        raise SystemExit(1)
+    return returns
+
+
+def _compose(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> tuple[list[Job], list[JobReturn]]:
+    jobs, returns = [], []
+    for index, overrides in enumerate(job_overrides, start=first):
+        full = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+        with read_write(full), open_dict(full):
+            hydra_node = full.pop("hydra")
+        typed = [o for o in hydra_node.overrides.task if not o.lstrip("+").startswith(NOT_SWEPT)]
+        OmegaConf.resolve(full)
+        try:
+            validate(full)
+            jobs.append(make_job(full, typed))
+        except ConfigError as error:
+            raise ConfigError(f"job #{index} ({' '.join(overrides)}): {error}") from None
+        returned = JobReturn(overrides=list(overrides), cfg=full, hydra_cfg=OmegaConf.create({"hydra": hydra_node}))
+        returned.task_name = "lab"
+        returns.append(returned)
+    return jobs, returns
+
+
+def _run(pipeline: Any, job: Job, returned: JobReturn, failures: dict[str, str]) -> None:
+    """The pipeline on one job, which finds its training done."""
+    HydraConfig.instance().cfg = returned.hydra_cfg  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        if job.key in failures:
+            raise JobFailed(failures[job.key])
+        returned.return_value = pipeline(job.cfg, in_sweep=True)
+        returned.status = JobStatus.COMPLETED
+    except (ConfigError, JobFailed, RunError) as error:
+        returned.return_value = error
+        returned.status = JobStatus.FAILED
+        failures[job.key] = str(error)
+
+
+def _report(sweep_dir: Path, jobs: Sequence[Job], returns: Sequence[JobReturn]) -> None:
+    axes = swept([job.overrides for job in jobs])
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    write_json(
+        sweep_dir / "sweep.json",
+        {
+            "axes": axes,
+            "jobs": [
+                {"folder": str(job.folder.path), "overrides": list(job.overrides), "status": returned.status.name}
+                for job, returned in zip(jobs, returns, strict=True)
+            ],
+        },
+    )
+    page = write_sweep_report(sweep_dir, [job.folder for job in jobs], axes)
+    for job in jobs:
+        if job.folder.finished and not job.folder.has("report.html"):
+            write_member_page(job.folder, page)
+    print(f"report: {page}", flush=True)
+
+
+def swept(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """The keys whose values differ between jobs."""
+    values: dict[str, set[str]] = {}
+    for job in overrides:
+        for override in job:
+            key, _, value = override.lstrip("+").partition("=")
+            values.setdefault(key, set()).add(value)
+    return [key for key, seen in values.items() if len(seen) > 1]
+
+
+def _remove_if_unused(sweep_dir: Path) -> None:
+    """Hydra's sweeper has made the folder before any job could be checked; a refused sweep leaves none."""
+    if (sweep_dir / "sweep.json").exists():
+        return
+    (sweep_dir / "multirun.yaml").unlink(missing_ok=True)
+    for folder in (sweep_dir, *sweep_dir.parents):
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or not ours
+            return

@@ -1,0 +1,115 @@
+"""In-context regression y = f(x) with linear, ReLU-network or quadratic targets.
+
+References:
+    von Oswald et al. 2022, Transformers learn in-context by gradient descent, arXiv:2212.07677
+    Mahankali, Hashimoto, Ma 2023, One step of gradient descent is provably optimal, arXiv:2307.03576
+    Garg et al. 2022, What can transformers learn in-context?, arXiv:2208.01066
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl.core import Prompt, Sample
+from icl.rng import Draw
+from icl.tasks.linear_regression_theory import LinearRegressionTheory
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearRegression(LinearRegressionTheory):
+    """Prompts (x_i, y_i), i = 1..N, and a query, for a function drawn anew for every prompt.
+
+        x = r A z,   z ~ N(0, I_D) or U(-1/2, 1/2)^D,   A A^T = U diag(spectrum) U^T
+        y_i = f(x_i) + noise_std ε_i,   target = f(x_query)  (without noise)
+
+        linear      f(x) = ⟨w, x⟩,                      w ~ weight_scale N(0, Λ)
+        relu        f(x) = √(2/h) Σ_k a_k max(0, ⟨w_k, x⟩),   a, w_k standard normal
+        quadratic   f(x) = Σ_k w_k x_k² / √3,           w ~ N(0, I)
+
+    r is `input_scale`: for uniform inputs the width of the range (von Oswald's r = 1 is U(-1/2, 1/2)), for Gaussian
+    ones a standard deviation. `w_covariance` is Λ: I, Σ⁻¹, or any positive definite matrix given by rows.
+    `n_distractors` random positions of the context get a label from N(0, 1) instead of their own.
+    With `n_active` < D only the first coordinates of x vary, the others are zero (a curriculum over dimensions).
+    A shift at test time is another task: `dataclasses.replace(task, input_scale=2.0)`.
+    """
+
+    dim: int
+    n_context: int
+    inputs: Literal["gaussian", "uniform"] = "gaussian"
+    input_scale: float = 1.0
+    covariance_spectrum: Sequence[float] | None = None
+    rotation_seed: int | None = None
+    w_covariance: Literal["identity", "inverse_covariance"] | Sequence[Sequence[float]] = "identity"
+    weight_scale: float = 1.0
+    noise_std: float = 0.0
+    n_distractors: int = 0
+    target: Literal["linear", "relu", "quadratic"] = "linear"
+    n_hidden: int = 100
+    n_outputs: int | None = None
+    n_active: int | None = None
+
+    def sample(self, batch_size: int, draw: Draw) -> Sample:
+        """Prompts of the members of `draw`; labels have shape () or, with `n_outputs`, (O,).
+
+        Inputs are drawn with the batch as the last axis and returned as permuted views: every elementwise
+        operation of the fast forms then runs along contiguous memory.
+        """
+        x = self._inputs(batch_size, draw)  # (M, N+1, D, B)
+        label, w_star = self._function(x, draw)  # (M, N+1, B) or (M, N+1, B, O)
+        y, target = label[:, :-1].transpose(1, 2), label[:, -1]
+        if self.noise_std > 0:
+            y = y + self.noise_std * draw.normal(*y.shape[1:])
+        if self.n_distractors > 0:
+            y = self._distracted(y, draw)
+        x = x.permute(0, 3, 1, 2)
+        return Sample(Prompt(x[:, :, :-1], y, x[:, :, -1]), target, w_star)
+
+    def _inputs(self, batch_size: int, draw: Draw) -> Float[Tensor, "M N1 D B"]:
+        shape = (self.n_context + 1, self.dim, batch_size)
+        z = draw.normal(*shape) if self.inputs == "gaussian" else draw.uniform(*shape).sub_(0.5)
+        if self.covariance_spectrum is not None:
+            z = self._x_root.to(z) @ z
+        if self.input_scale != 1:
+            z = z.mul_(self.input_scale)
+        if self.n_active is not None:
+            z[:, :, self.n_active :] = 0
+        return z
+
+    def _function(self, x: Float[Tensor, "M N1 D B"], draw: Draw) -> tuple[Tensor, Tensor | None]:
+        batch_size = x.shape[-1]
+        if self.target == "linear":
+            w = draw.normal(self.dim, batch_size, *self._out)  # (M, D, B, *out)
+            if self.w_covariance != "identity":
+                w = torch.einsum("ij,mj...->mi...", self._w_root.to(w), w)
+            w = w * self.weight_scale if self.weight_scale != 1 else w
+            label = torch.einsum("mndb,mdbo->mnbo", x, w) if self._out else (x * w[:, None]).sum(2)
+            return label, w.transpose(1, 2)
+        if self.target == "quadratic":
+            w = draw.normal(self.dim, batch_size) / math.sqrt(3)
+            return self.weight_scale * (x.square() * w[:, None]).sum(2), None
+        w, a = draw.normal(batch_size, self.n_hidden, self.dim), draw.normal(batch_size, self.n_hidden)
+        hidden = torch.einsum("mbhd,mndb->mnbh", w, x).relu_()
+        scale = self.weight_scale * math.sqrt(2 / self.n_hidden)
+        return scale * torch.einsum("mnbh,mbh->mnb", hidden, a), None
+
+    def _distracted(self, y: Float[Tensor, "M B N *out"], draw: Draw) -> Float[Tensor, "M B N *out"]:
+        where = draw.permutations(y.shape[1], self.n_context) < self.n_distractors
+        return torch.where(where[(...,) + (None,) * len(self._out)], draw.normal(*y.shape[1:]), y)
+
+    @property
+    def _out(self) -> tuple[int, ...]:
+        return () if self.n_outputs is None else (self.n_outputs,)
+
+    @cached_property
+    def _x_root(self) -> Float[Tensor, "D D"]:
+        return self._shape_matrix
+
+    @cached_property
+    def _w_root(self) -> Float[Tensor, "D D"]:
+        return torch.linalg.cholesky(self.w_covariance_matrix() / self.weight_scale**2)

@@ -1,0 +1,176 @@
+"""Train M small models at once, each exactly as it would train alone.
+
+    history = fit(task, model, Last(), Train(steps=3000), seeds=range(8))
+
+A bank is one model whose parameters carry a leading axis M. The loss is a number a member, the trainer differentiates
+their sum, and the update rule works row by row, so no member sees another; numbers agree with a lone run to rounding.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icl.config import Train
+from icl.rng import Draw
+from icl.training.checkpoints import load_checkpoint, save_checkpoint
+from icl.training.curricula import Curriculum
+from icl.training.optimizers import BankOptimizer, schedule_factor
+from icl.training.progress import Progress
+
+INIT, DATA = "init", "train"  # names of random streams
+
+
+class Stopped(RuntimeError):
+    """The budget `train.max_seconds` is spent; the same command resumes."""
+
+
+@dataclass
+class History:
+    """What a training leaves beside the weights. `loss[i]` are the member losses at step `steps[i]`."""
+
+    steps: list[int] = field(default_factory=list)
+    loss: list[Tensor] = field(default_factory=list)
+    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Bank:
+    """One bank in training: the model, its members' seeds and rates, and where its checkpoints go."""
+
+    task: Any
+    model: Any  # an nn.Module with `reset`
+    objective: Any
+    train: Train
+    seeds: Sequence[int]
+    lr: Sequence[float] | None = None
+    weight_decay: Sequence[float] | None = None
+    clip: Sequence[float | None] | None = None
+    folder: Path | None = None
+    label: str = "train"
+    progress: bool = False
+    on_log: Callable[[History], None] | None = None
+
+    def __post_init__(self) -> None:
+        first = next(self.model.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.parameters = list(self.model.parameters())
+        self.optimizer = BankOptimizer(
+            self.parameters, self.train, lr=self.lr, weight_decay=self.weight_decay, clip=self.clip
+        )
+        self.curriculum = Curriculum(self.train.curriculum, task=self.task, objective=self.objective)
+        streams = list(self.seeds) if self.train.stream == "own" else [self.train.data_seed]
+        self.draw = Draw(streams, DATA, device=self.device, dtype=self.dtype)
+        self.snapshot_steps = log_spaced(self.train.steps, self.train.n_snapshots)
+        self.history = History()
+
+    def run(self) -> History:
+        """Train to the end, from the newest checkpoint if there is one.
+
+        Raises:
+            Stopped: `train.max_seconds` is over. Then, and on Ctrl-C, a checkpoint is left.
+        """
+        start = self._resume()
+        bar = Progress(self.label, self.train.steps, start=start, shown=self.progress)
+        step = start
+        self._clock = time.monotonic(), time.process_time()
+        deadline = float("inf") if self.train.max_seconds is None else self._clock[0] + self.train.max_seconds
+        try:
+            with self._matmul():
+                for step in range(start, self.train.steps):
+                    if time.monotonic() >= deadline:
+                        raise Stopped(f"{self.label}: stopped at step {step} after train.max_seconds")
+                    self._before(step)
+                    bar.advance(self._step(step))
+            step = self.train.steps
+            self._before(step, last=True)
+        except (KeyboardInterrupt, Stopped):
+            self._save(step)
+            raise
+        finally:
+            bar.close()
+        return self.history
+
+    def _step(self, step: int) -> Tensor:
+        task, objective = self.curriculum.at(step)
+        sample = task.sample(self.train.batch_size, self.draw.at(step)) if objective.needs_sample else None
+        loss = objective(self.model, sample)
+        gradients = torch.autograd.grad(loss.sum(), self.parameters)
+        self.optimizer.step(gradients, schedule_factor(self.train, step))
+        if step % self.train.log_every == 0 or step == self.train.steps - 1:
+            self.history.steps.append(step)
+            self.history.loss.append(loss.detach())
+        return loss
+
+    def _before(self, step: int, *, last: bool = False) -> None:
+        """Snapshots and checkpoints of the state after `step` updates."""
+        if step in self.snapshot_steps:
+            self.history.snapshots[step] = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        if last or (step and step % self.train.checkpoint_every == 0):
+            self._save(step)
+            if self.on_log is not None:
+                self.on_log(self.history)
+
+    def _matmul(self) -> Any:
+        if not self.train.fast_matmul:
+            return nullcontext()
+        from icl.models.matmul_route import fast_matmul
+
+        return fast_matmul()
+
+    # ---- resume
+    def _save(self, step: int) -> None:
+        begun, cpu_begun = self._clock
+        self._clock = time.monotonic(), time.process_time()
+        self.history.seconds += self._clock[0] - begun
+        self.history.cpu_seconds += self._clock[1] - cpu_begun
+        if self.folder is None:
+            return
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | self.optimizer.state()
+        for at, state in self.history.snapshots.items():
+            tensors |= {f"snapshot.{at}.{k}": v for k, v in state.items()}
+        tensors["loss"] = torch.stack(self.history.loss) if self.history.loss else torch.zeros(0)
+        about = {"step": step, "logged": self.history.steps, "seeds": list(self.seeds),
+                 "seconds": self.history.seconds, "cpu_seconds": self.history.cpu_seconds}  # fmt: skip
+        save_checkpoint(self.folder, tensors, about)
+
+    def _resume(self) -> int:
+        """Put the bank where its checkpoint left it, or draw its first values. Returns the step to go on from."""
+        self.model.reset(Draw(list(self.seeds), INIT, device=self.device, dtype=self.dtype))
+        found = None if self.folder is None else load_checkpoint(self.folder)
+        if found is None:
+            return 0
+        tensors, about = found
+        self.model.load_state_dict(_within("model.", tensors))
+        self.optimizer.load(tensors, n_updates=about["step"])
+        snapshots: dict[int, dict[str, Tensor]] = {}
+        for key, value in _within("snapshot.", tensors).items():
+            at, name = key.split(".", 1)
+            snapshots.setdefault(int(at), {})[name] = value
+        loss = [row.to(self.device) for row in tensors["loss"]] if about["logged"] else []
+        self.history = History(about["logged"], loss, snapshots, about["seconds"], about["cpu_seconds"])
+        return about["step"]
+
+
+def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def log_spaced(steps: int, n: int) -> set[int]:
+    """About n steps from 1 to `steps` in equal ratios, and 0."""
+    if n == 0:
+        return set()
+    return {0, steps} | {int(s) for s in np.geomspace(1, max(steps, 1), n).round() if s <= steps}
+
+
+def fit(task: Any, model: Any, objective: Any, train: Train, *, seeds: Iterable[int] = (0,), **options: Any) -> History:
+    """Train `model` (one member a seed) in place, without Hydra and without a folder; options as in `Bank`."""
+    return Bank(task=task, model=model, objective=objective, train=train, seeds=list(seeds), **options).run()

@@ -1,0 +1,165 @@
+"""From jobs (a configuration and its folder) to finished run folders: one function for lone runs and for sweeps.
+
+Jobs that agree in everything but seed, lr, weight decay and clip become one bank, train together, and are cut up
+again. A bank's checkpoint records its members, so an interrupted bank is formed again with exactly those.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from icl.config import ConfigError, Train, build, build_model, identity
+from icl.config.schema import BOOKKEEPING, PER_MEMBER, plain, trained
+from icl.rng import Draw
+from icl.runs import RunFolder, digest, write_json
+from icl.training.bank import Bank, History, Stopped
+from icl.training.curricula import Curriculum
+from icl.training.outcome import Slice, final_loss, write_outcome
+
+_FITTING: set[str] = set()  # signatures that `check_fit` has passed in this process
+
+
+@dataclass(frozen=True)
+class Job:
+    """One configuration to train, and the folder that will hold it."""
+
+    cfg: Any
+    folder: RunFolder
+    overrides: Sequence[str] = ()
+
+    @property
+    def key(self) -> str:
+        """`<name>/<id>`: what the folder is called below `outputs`."""
+        return f"{self.cfg.name}/{self.folder.id}"
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(range(self.cfg.seed, self.cfg.seed + self.cfg.n_seeds))
+
+    @property
+    def signature(self) -> str:
+        """Jobs with the same one may share a bank."""
+        return digest(trained(self.cfg, BOOKKEEPING + PER_MEMBER) | {"device": self.cfg.device})
+
+
+def make_job(cfg: Any, overrides: Sequence[str] = ()) -> Job:
+    """The job of a validated configuration; its folder is where every command with the same training finds it.
+
+    Raises:
+        ConfigError: task, model, objective and curriculum do not fit together.
+    """
+    what = digest(trained(cfg, BOOKKEEPING + PER_MEMBER))
+    if what not in _FITTING:  # the jobs of a sweep share most of it
+        check_fit(cfg)
+        _FITTING.add(what)
+    return Job(cfg, RunFolder(Path(cfg.paths.outputs) / cfg.name / identity(cfg)), tuple(overrides))
+
+
+def check_fit(cfg: Any) -> None:
+    """Ask one member for the loss on two prompts, and every stage of the curriculum for its task."""
+    task = build(cfg.task, plugins=cfg.plugins, key="task")
+    objective = build(cfg.objective, plugins=cfg.plugins, key="objective")
+    model = build_model(cfg, n_seeds=1)
+    first = next(model.parameters())
+    try:
+        Curriculum(Train(**plain(cfg.train)).curriculum, task=task, objective=objective)
+        draw = Draw([0], "fits", device=first.device, dtype=first.dtype)
+        objective(model, task.sample(2, draw) if objective.needs_sample else None)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"task, model and objective do not fit: {str(error).splitlines()[0]}") from None
+
+
+def train(jobs: Sequence[Job], on_log: Callable[[History], None] | None = None) -> dict[str, str]:
+    """Train what is not finished; `on_log` is shown the history of a lone job's bank whenever it is saved.
+
+    Returns <name>/<id> -> what went wrong, for the jobs that failed; the others are done.
+    """
+    unique = {job.folder.path: job for job in jobs}
+    todo = [job for job in unique.values() if not (job.cfg.resume and job.folder.finished)]
+    for job in todo:
+        _open(job)
+    failures: dict[str, str] = {}
+    for members in form_banks(todo, list(unique.values())):
+        try:
+            _train_bank(members, on_log if len(jobs) == 1 else None)
+        except Stopped as stop:
+            failures |= {job.key: f"{stop}; the same command resumes" for job in members}
+        except (RuntimeError, ValueError, OSError) as error:
+            failures |= {job.key: f"{type(error).__name__}: {error}" for job in members}
+            if len(unique) == 1:
+                raise
+    return failures
+
+
+def _open(job: Job) -> None:
+    config = OmegaConf.create(plain(job.cfg))
+    try:
+        job.folder.open(OmegaConf.to_yaml(config), job.overrides)
+        if not job.cfg.resume:
+            (job.folder.path / "done.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"paths.outputs={job.cfg.paths.outputs}: cannot write there ({error.strerror})") from None
+
+
+def _bank_folder(members: Sequence[Job]) -> Path:
+    outputs = Path(members[0].cfg.paths.outputs)
+    return outputs / ".banks" / digest([job.key for job in members])
+
+
+def form_banks(todo: Sequence[Job], known: Sequence[Job]) -> list[list[Job]]:
+    """Interrupted banks first, with exactly their members (also those finished meanwhile); then one a signature."""
+    by_id = {job.key: job for job in known}
+    left = {job.key: job for job in todo}
+    banks = []
+    for outputs in {Path(job.cfg.paths.outputs) for job in todo if job.cfg.resume}:
+        for record in sorted(outputs.glob(".banks/*/members.json")):
+            ids = json.loads(record.read_text())
+            if set(ids) <= set(by_id) and set(ids) & set(left):
+                banks.append([by_id[i] for i in ids])
+                left = {i: job for i, job in left.items() if i not in ids}
+    groups: dict[str, list[Job]] = {}
+    for job in left.values():
+        groups.setdefault(job.signature, []).append(job)
+    return banks + list(groups.values())
+
+
+def _train_bank(members: Sequence[Job], on_log: Callable[[History], None] | None) -> None:
+    first, folder = members[0].cfg, _bank_folder(members)
+    if not first.resume:
+        remove(folder)
+    seeds = [seed for job in members for seed in job.seeds]
+
+    def each(name: str) -> list[Any]:
+        return [job.cfg.train[name] for job in members for _ in job.seeds]
+
+    task = build(first.task, plugins=first.plugins, key="task")
+    bank = Bank(
+        task=task, model=build_model(first, n_seeds=len(seeds)),
+        objective=build(first.objective, plugins=first.plugins, key="objective"),
+        train=Train(**plain(first.train)), seeds=seeds, lr=each("lr"), weight_decay=each("weight_decay"),
+        clip=each("clip"), folder=folder, label=first.name, progress=first.progress,
+        on_log=on_log,
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "members.json", [job.key for job in members])
+    history = bank.run()
+    final, start = final_loss(bank), 0
+    for job in members:
+        stop = start + len(job.seeds)
+        if not job.folder.finished:
+            write_outcome(job.cfg, job.folder, bank, Slice(start, stop, job.seeds, history, final))
+        start = stop
+    remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """A bank's folder, when all its members are done."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()

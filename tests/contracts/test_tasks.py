@@ -1,0 +1,52 @@
+"""What every task of conf/task promises."""
+
+import pytest
+import torch
+
+from icl.config import build
+from icl.rng import Draw
+from options import composed, options
+
+TASKS = options("task")
+
+
+def task_of(option: str):
+    return build(composed(f"task={option}").task, key="task")
+
+
+@pytest.mark.parametrize("option", TASKS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_shapes_and_dtype(option, dtype):
+    sample = task_of(option).sample(3, Draw([0, 1], "t", dtype=dtype))
+    prompt = sample.prompt
+    assert prompt.x.shape[:2] == prompt.y.shape[:2] == prompt.x_query.shape[:2] == sample.target.shape[:2] == (2, 3)
+    assert {t.dtype for t in (prompt.x, prompt.y, prompt.x_query, sample.target)} == {dtype}
+
+
+@pytest.mark.parametrize("option", TASKS)
+def test_the_same_draw_gives_the_same_sample_and_another_step_another(option):
+    task = task_of(option)
+    first, again, other = (task.sample(3, Draw([0], "t", step=s)).prompt for s in (0, 0, 1))
+    assert torch.equal(first.x, again.x)
+    assert torch.equal(first.y, again.y)
+    assert not torch.equal(first.x, other.x)
+
+
+@pytest.mark.parametrize("option", TASKS)
+def test_a_member_sees_the_same_prompts_alone(option):
+    task = task_of(option)
+    bank, lone = task.sample(3, Draw([5, 6], "t")).prompt, task.sample(3, Draw([6], "t")).prompt
+    assert torch.equal(bank.x[1:], lone.x)
+    assert torch.equal(bank.y[1:], lone.y)
+
+
+@pytest.mark.parametrize("option", TASKS)
+def test_the_bayes_predictor_reaches_the_bayes_risk(option):
+    from icl.algorithms.bayes import Bayes
+    from icl.core import last_step
+
+    task = task_of(option)
+    risk = task.bayes_half_mse()
+    sample = task.sample(4000, Draw([0], "risk", dtype=torch.float64))
+    loss = 0.5 * (last_step(Bayes.best_for(task=task), sample.prompt) - sample.target).square()
+    assert abs(loss.mean().item() - risk) < 4 * loss.std().item() / 4000**0.5 + 1e-8

@@ -1,0 +1,74 @@
+"""The bank's update rules against torch.optim, member by member, in float64."""
+
+import pytest
+import torch
+
+from icl.config import Train
+from icl.training.optimizers import BankOptimizer, schedule_factor
+from tolerances import EXACT
+
+RECIPES = {
+    "sgd": {"optimizer": "sgd"},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "sgd_decay": {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.1},
+    "adam": {"optimizer": "adam"},
+    "adam_l2": {"optimizer": "adam", "weight_decay": 0.1},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+}
+
+
+def reference(train: Train, params, lr, decay):
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(params, lr=lr, momentum=train.momentum, weight_decay=decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
+    return kind(params, lr=lr, betas=tuple(train.betas), eps=train.eps, weight_decay=decay)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_every_row_is_a_plain_torch_optim_run(recipe, clip, draw):
+    train = Train(steps=12, clip=clip, **RECIPES[recipe])
+    lrs, decays = [1e-3, 3e-2, 0.1], [train.weight_decay, 0.0, 2 * train.weight_decay]
+    start = [draw.normal(3, 4, 2)[0], draw.normal(3, 5)[0]]
+    target = [draw.normal(3, 4, 2)[0], draw.normal(3, 5)[0]]
+    bank = [p.clone() for p in start]
+    optimizer = BankOptimizer(bank, train, lr=lrs, weight_decay=decays)
+    for step in range(train.steps):
+        factor = 1.0 - step / 24
+        optimizer.step([(p - t) ** 3 for p, t in zip(bank, target, strict=True)], factor)
+    for member in range(3):
+        lone = [p[member].clone().requires_grad_() for p in start]
+        plain = reference(train, lone, lrs[member], decays[member])
+        for step in range(train.steps):
+            plain.param_groups[0]["lr"] = lrs[member] * (1.0 - step / 24)
+            plain.zero_grad()
+            sum((0.25 * (p - t[member]) ** 4).sum() for p, t in zip(lone, target, strict=True)).backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(lone, clip)
+            plain.step()
+        for ours, theirs in zip(bank, lone, strict=True):
+            torch.testing.assert_close(ours[member], theirs.detach(), **EXACT)
+
+
+def test_a_member_with_nan_gradients_leaves_the_others_alone(draw):
+    start = draw.normal(2, 6)[0]
+    grad = draw.normal(2, 6)[0]
+    bad = grad.clone()
+    bad[1] = torch.nan
+    pair, lone = start.clone(), start[:1].clone()
+    train = Train(clip=0.1, weight_decay=0.1)
+    together, alone = BankOptimizer([pair], train), BankOptimizer([lone], train)
+    for _ in range(3):
+        together.step([bad], 1.0)
+        alone.step([grad[:1]], 1.0)
+    torch.testing.assert_close(pair[:1], lone, rtol=0, atol=0)
+    assert pair[1].isnan().all()
+
+
+def test_schedules_hold_then_fall_to_zero():
+    linear = Train(steps=100, schedule="linear", hold=0.5)
+    assert [schedule_factor(linear, k) for k in (0, 50, 75, 100)] == [1.0, 1.0, 0.5, 0.0]
+    cosine = Train(steps=100, schedule="cosine")
+    assert schedule_factor(cosine, 50) == pytest.approx(0.5)
+    warm = Train(steps=100, warmup=10)
+    assert [schedule_factor(warm, k) for k in (0, 4, 9, 99)] == [0.1, 0.5, 1.0, 1.0]
