@@ -151,6 +151,7 @@ class Run:
     """A finished run, opened: `icl.load(DIR)`."""
 
     folder: RunFolder
+    plugins: Sequence[str] = ()  # whose classes it may build; never taken from the folder, which may be a stranger's
 
     @cached_property
     def config(self) -> Any:
@@ -166,7 +167,7 @@ class Run:
     def task(self) -> Any:
         from icl.config import build
 
-        return build(self.config.task, plugins=self.config.plugins)
+        return build(self.config.task, plugins=self.plugins, key="task")
 
     @cached_property
     def model(self) -> Any:
@@ -191,7 +192,7 @@ class Run:
     def _filled(self, state: Mapping[str, Any]) -> Any:
         from icl.config import build_model
 
-        model = build_model(self.config)
+        model = build_model(self.config, plugins=self.plugins)
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -200,12 +201,12 @@ class Run:
         return model
 
 
-def load(path: str | Path) -> Run:
-    """Open the run folder at `path`.
+def load(path: str | Path, plugins: Sequence[str] = ()) -> Run:
+    """Open the run folder at `path`; `plugins` are packages of your own whose classes it may build.
 
     Raises:
         RunError: `path` is no run folder.
     """
-    run = Run(RunFolder(Path(path)))
+    run = Run(RunFolder(Path(path)), tuple(plugins))
     _ = run.config
     return run

@@ -24,6 +24,8 @@ def validate(cfg: Any) -> None:
     values = plain(cfg)
     Train(**values["train"])
     plugins = tuple(values["plugins"])
+    if plugins and not _typed("plugins"):
+        raise ConfigError(f"plugins={list(plugins)} stands in a file; it is taken from the command line only")
     for key in COMPONENTS:
         if key != "model" and values.get(key) is not None:
             _builds(key, json.dumps(values[key]), plugins)
@@ -31,6 +33,15 @@ def validate(cfg: Any) -> None:
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
             _mounted(f"{mount}.{name}", node, plugins)
+
+
+def _typed(key: str) -> bool:
+    """Whether the user stated `key` on the command line (or composes without one, from Python)."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return True
+    return any(o.lstrip("+").startswith(f"{key}=") for o in HydraConfig.get().overrides.task)
 
 
 def _keys(prefix: str, node: Any, schema: type) -> None:

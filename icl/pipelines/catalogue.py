@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ HEAD = ("Question", "Source", "Expect", "Cost", "Run")
 def plain_main(command: Callable[[Sequence[str]], None]) -> None:
     """Run a plain command: one line and exit code 2 for bad input."""
     one_thread()
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `lab list | head` ends quietly
     try:
         command(sys.argv[1:])
     except (ConfigError, RunError) as error:

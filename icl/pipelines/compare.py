@@ -17,7 +17,7 @@ EVALUATION_SEED = 0  # evaluation data is the same for every model
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     """Compare the run at `run=DIR`, or the one that `cfg` trains, with the references. Returns medians over seeds."""
-    opened = load(cfg.run) if cfg.run else _trained(cfg, in_sweep)
+    opened = load(cfg.run, cfg.plugins) if cfg.run else _trained(cfg, in_sweep)
     asked = cfg if cfg.references else opened.config
     if not asked.references or not asked.comparisons:
         raise ConfigError(
@@ -37,7 +37,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
 def _trained(cfg: Any, in_sweep: bool) -> Run:
     job, mirror = trained_job(cfg, in_sweep=in_sweep)
     mirror.close()
-    return Run(job.folder)
+    return Run(job.folder, tuple(cfg.plugins))
 
 
 def _median(values: list[float | None]) -> float:
@@ -52,9 +52,9 @@ def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, 
     parameter = next(model.parameters())
     measured: dict[str, Measured] = {}
     for reference_name, node in plain(cfg.references).items():
-        reference = build_reference(node, cfg.plugins, f"references.{reference_name}")
+        reference = build_reference(node, opened.plugins, f"references.{reference_name}")
         for name, comparison_node in plain(cfg.comparisons).items():
-            comparison = capped(build(comparison_node, plugins=cfg.plugins, key=f"comparisons.{name}"), max_prompts)
+            comparison = capped(build(comparison_node, plugins=opened.plugins, key=f"comparisons.{name}"), max_prompts)
             draw = Draw(
                 [EVALUATION_SEED], "comparison", device=parameter.device, dtype=torch_dtype(opened.config.dtype)
             )
@@ -66,7 +66,7 @@ def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, 
 
 def build_reference(node: Mapping[str, Any], plugins: Any, key: str) -> Any:
     """An algorithm, or another run's trained model (`references.mine: {run: DIR}`)."""
-    return load(node["run"]).model if "run" in node else build(node, plugins=plugins, key=key)
+    return load(node["run"], plugins).model if "run" in node else build(node, plugins=plugins, key=key)
 
 
 def capped(comparison: Any, max_prompts: int | None) -> Any:

@@ -21,7 +21,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     begun = time.process_time()
     claims = checked_claims(cfg)
     job, mirror = trained_job(cfg, in_sweep=in_sweep)
-    found = measure(Run(job.folder), cfg, cfg.max_prompts)
+    found = measure(Run(job.folder, tuple(cfg.plugins)), cfg, cfg.max_prompts)
     judgements = judge(claims, found["numbers"], job.seeds)
     job.folder.write_record("claims", record(cfg.name, judgements))
     for judgement in judgements:
