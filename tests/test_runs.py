@@ -37,8 +37,8 @@ def _draw(name):
 
 def test_snapshots_are_the_bank_as_it_was(run):
     snapshots = dict(run.snapshots())
-    assert list(snapshots)[0] == 0
-    assert list(snapshots)[-1] == 6
+    assert min(snapshots) == 0
+    assert max(snapshots) == 6
     torch.testing.assert_close(snapshots[6].W_Q, run.model.W_Q, rtol=0, atol=0)
     assert not torch.equal(snapshots[0].W_Q, snapshots[6].W_Q)
 
