@@ -44,6 +44,7 @@ class Wandb:
         """Open (or go on with) the W&B run `run_id`; `config` is plain data with `seed` and `n_seeds`."""
         import wandb
 
+        folder.parent.mkdir(parents=True, exist_ok=True)  # W&B goes elsewhere when its folder is missing
         first = config.get("seed", 0)
         self._seeds = [first + i for i in range(config.get("n_seeds", 1))]
         mode = self._resolved_mode(wandb)
@@ -51,7 +52,7 @@ class Wandb:
             "project": self.project, "entity": self.entity, "group": self.group, "job_type": self.job_type,
             "tags": self.tags, "name": name, "id": run_id, "config": config, "dir": str(folder.parent),
             "mode": mode, "resume": "allow" if mode == "online" else None, "reinit": "create_new",
-            "settings": wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT),
+            "settings": wandb.Settings(silent=True, console="off", disable_git=True, init_timeout=SECONDS_TO_CONNECT),
         }  # fmt: skip
         try:
             self._run = wandb.init(**run)
