@@ -32,6 +32,11 @@ class Prompt:
         """Every field as a view with M = n_members (sensitivities of a bank on one shared stream need it)."""
         return Prompt(*(t.expand(n_members, *t.shape[1:]) for t in (self.x, self.y, self.x_query)))
 
+    def positions(self) -> tuple[Float[Tensor, "#M B P D"], Float[Tensor, "#M B P"]]:
+        """(x, y) at all P = N + 1 positions, the query last with y = 0, which no guess may read."""
+        x = torch.cat([self.x, self.x_query[:, :, None]], 2)
+        return x, torch.cat([self.y, torch.zeros_like(self.x_query[:, :, :1])], 2)
+
     def chunk(self, start: int, stop: int) -> "Prompt":
         """Prompts start..stop-1 of the batch."""
         return Prompt(self.x[:, start:stop], self.y[:, start:stop], self.x_query[:, start:stop])
@@ -43,7 +48,7 @@ class Sample:
 
     prompt: Prompt
     target: Float[Tensor, "#M B *out"]
-    w_star: Float[Tensor, "#M B D *out"] | None  # None: the task has no such thing
+    w_star: Float[Tensor, "#M B D ..."] | None  # (D,), or (D, O) for several outputs; None: there is no such thing
 
 
 class Task(Protocol):
@@ -71,10 +76,19 @@ def last_step(predictor: Any, prompt: Prompt) -> Float[Tensor, "#M B *out"]:
     return predictor(prompt)[-1] if last is None else last(prompt)
 
 
-def every_prefix(predictor: Any, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "T #M B P"]:
+def every_prefix(
+    predictor: Any, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]
+) -> Float[Tensor, "T #M B P *out"]:
     """Entry i is the guess of y_i from the pairs before i, by the predictor's own form or one call a prefix."""
     own = getattr(predictor, "every_prefix", None)
     if own is not None:
         return own(x, y)
     calls = [predictor(Prompt(x[:, :, :i], y[:, :, :i], x[:, :, i])) for i in range(x.shape[2])]
-    return torch.stack(calls, dim=-1)
+    return torch.stack(calls, dim=3)
+
+
+def last_every_prefix(predictor: Any, prompt: Prompt) -> Float[Tensor, "#M B P"]:
+    """The final guess at all P = N + 1 positions, by the predictor's own fast form where it has one."""
+    last = getattr(predictor, "last_every_prefix", None)
+    x, y = prompt.positions()
+    return every_prefix(predictor, x, y)[-1] if last is None else last(x, y)

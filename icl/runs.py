@@ -31,17 +31,40 @@ class RunError(RuntimeError):
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Atomically: after a crash the file is the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Atomically: after a crash the file is the old one or the new one, never a part.
+
+    Raises:
+        OSError: with the name of `path`; the old file is still there.
+    """
+    temporary = path.with_name(f"{_stem(path)}{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             temporary.unlink()
+    _remove_remains(path)
+
+
+def _stem(path: Path) -> str:
+    return f".{path.name}.{os.uname().nodename}."
+
+
+def _remove_remains(path: Path) -> None:
+    """Temporary files of `path` that processes of this machine left when they were killed."""
+    for left in path.parent.glob(f"{_stem(path)}*.tmp"):
+        pid = left.name.split(".")[-2]
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, ValueError):
+            left.unlink(missing_ok=True)
+        except OSError:  # it lives, under another user
+            continue
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -98,10 +121,13 @@ class RunFolder:
 
     def make_latest(self) -> None:
         """`outputs/<name>/latest` points here, where the file system has links."""
-        temporary = self.path.with_name(f".latest.{os.getpid()}.tmp")
+        link = self.path.with_name("latest")
+        temporary = link.with_name(f"{_stem(link)}{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
             temporary.symlink_to(self.id)
-            temporary.replace(self.path.with_name("latest"))
+            temporary.replace(link)
+            _remove_remains(link)
 
     # ---- reading
     def record(self, name: str) -> Any:
@@ -188,6 +214,13 @@ class Run:
         for step in sorted({key.split("/")[0] for key in tensors}, key=int):
             state = {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{step}/")}
             yield int(step), self._filled(state)
+
+    def sample(self, batch_size: int) -> Any:
+        """Prompts of the run's task for a figure: the same every time, and shared by all members."""
+        from icl.rng import Draw
+
+        first = next(self.model.parameters())
+        return self.task.sample(batch_size, Draw([0], "figure", device=first.device, dtype=first.dtype))
 
     def _filled(self, state: Mapping[str, Any]) -> Any:
         from icl.config import build_model

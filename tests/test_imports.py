@@ -10,7 +10,7 @@ LAYERS = [
     {"core", "rng"},
     {"theory"},
     {"tasks", "models", "constructions", "tracking"},
-    {"config", "runs"},
+    {"config", "runs", "pretrained"},
     {"objectives", "training"},
     {"algorithms"},
     {"comparisons", "probes"},

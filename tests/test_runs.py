@@ -24,7 +24,7 @@ def test_load_gives_config_task_model_and_results(run):
     assert run.result["seeds"] == [0, 1]
     assert run.model.n_seeds == 2
     assert [row["step"] for row in run.metrics] == [0, 5]
-    sample = run.task.sample(8192, _draw("final"))
+    sample = run.task.sample(32 * run.config.train.batch_size, _draw("final"))
     loss = 0.5 * (run.model(sample.prompt)[-1] - sample.target).square().mean(1)
     torch.testing.assert_close(loss.tolist(), run.result["final_loss"], rtol=1e-5, atol=1e-6)
 

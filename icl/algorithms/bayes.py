@@ -14,7 +14,7 @@ from torch import Tensor
 
 from icl.algorithms.least_squares import least_squares_weights
 from icl.algorithms.ridge import ridge_weights
-from icl.algorithms.steps import at_once
+from icl.algorithms.steps import Returns, asked_for, at_once, check_returns
 from icl.core import Prompt
 
 
@@ -25,13 +25,16 @@ class Bayes:
         E[w | context] = (S + σ² Λ⁻¹)⁻¹ Σᵢ yᵢ xᵢ,      S = Σᵢ xᵢ xᵢᵀ
 
     σ is `noise_std`, Λ `w_covariance`, None for I. In coordinates with prior I this is ridge regression with
-    λ = σ², without noise least squares of minimal norm, and so it is computed.
+    λ = σ², without noise least squares of minimal norm, and so it is computed. With `returns="weights"` the
+    answer is E[w | context] itself.
     """
 
     noise_std: float
     w_covariance: Float[Tensor, "D D"] | None = None
+    returns: Returns = "prediction"
 
     def __post_init__(self) -> None:
+        check_returns(self.returns)
         if not (self.noise_std >= 0 and math.isfinite(self.noise_std)):
             raise ValueError(f"noise_std={self.noise_std} must be >= 0 and finite")
         if self.w_covariance is not None and torch.linalg.cholesky_ex(self.w_covariance).info != 0:
@@ -46,7 +49,7 @@ class Bayes:
         """
         if task.target != "linear" or task.n_distractors > 0:
             raise ValueError(f"target={task.target}, n_distractors={task.n_distractors} must be linear and 0 for bayes")
-        return cls(noise_std=task.noise_std, w_covariance=task.w_covariance_matrix())
+        return cls(noise_std=task.noise_std, w_covariance=task.w_covariance_matrix(), returns=asked_for(task))
 
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
         x, y = prompt.x.double(), prompt.y.double()
@@ -59,4 +62,4 @@ class Bayes:
         else:
             v = least_squares_weights(x @ root, y)
         w = torch.einsum("de,mbe...->mbd...", root, v)
-        return at_once(w.to(prompt.x), prompt.x_query, steps)
+        return at_once(w.to(prompt.x), prompt.x_query, steps, self.returns)

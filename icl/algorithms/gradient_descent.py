@@ -14,8 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.algorithms.steps import each_step, guess
+from icl.algorithms.spectra import own_basis
+from icl.algorithms.steps import Returns, answer, asked_for, check_returns, collect, each_step, read, zero_weights
 from icl.core import Prompt
+from icl.theory.residual_polynomials import best_free_steps, best_tied_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,41 +28,63 @@ class GradientDescent:
 
     The trajectory is ŷ_t = ⟨w_t, x_query⟩ for t = 0..steps. η and Γ may be sequences with an entry a step;
     there are no more steps than entries then. Γ = I is the step of von Oswald et al. (2022), a learned Γ that
-    of Ahn et al. (2023).
+    of Ahn et al. (2023). With `returns="weights"` the trajectory is w_t itself, "T #M B D *out".
     """
 
     step_size: float | Sequence[float]
     steps: int = 1
     preconditioner: Float[Tensor, "D D"] | Sequence[Float[Tensor, "D D"]] | None = None
     w_init: Float[Tensor, "D *out"] | None = None
+    returns: Returns = "prediction"
 
     def __post_init__(self) -> None:
+        check_returns(self.returns)
         self._constants(self.steps)
 
     @classmethod
     def best_for(cls, *, task: Any, steps: int = 1) -> "GradientDescent":
         """The plain step that is best for `task` if it is the only one, made `steps` times."""
-        return cls(step_size=task.best_step_size(), steps=steps)
+        return cls(step_size=task.best_step_size(), steps=steps, returns=asked_for(task))
 
     @classmethod
     def best_preconditioned_for(cls, *, task: Any, steps: int = 1) -> "GradientDescent":
         """The step that is best for `task` if it is the only one, made `steps` times; η = 1, Γ says all."""
-        return cls(step_size=1.0, steps=steps, preconditioner=task.n_context * task.best_preconditioner())
+        gamma = task.n_context * task.best_preconditioner()
+        return cls(step_size=1.0, steps=steps, preconditioner=gamma, returns=asked_for(task))
+
+    @classmethod
+    def best_free_for(cls, *, task: Any, steps: int) -> "GradientDescent":
+        """The best `steps` step sizes, ascending (their order is arbitrary), by the orthogonal polynomial of the task.
+
+        If the inputs have a covariance Σ that is no multiple of I, the steps are preconditioned by Σ⁻¹.
+
+        Raises:
+            NotKnown: the labels are no ⟨w, x⟩ with w ~ N(0, c Σ⁻¹).
+        """
+        basis = own_basis(task)
+        sizes, preconditioner = basis.steps(best_free_steps(basis.spectrum, steps).step_sizes)
+        return cls(step_size=sizes, steps=steps, preconditioner=preconditioner)
+
+    @classmethod
+    def best_tied_for(cls, *, task: Any, steps: int) -> "GradientDescent":
+        """The one step size that is best if it is made `steps` times; else as `best_free_for`."""
+        basis = own_basis(task)
+        sizes, preconditioner = basis.steps([best_tied_step(basis.spectrum, steps).step_size])
+        return cls(step_size=sizes[0], steps=steps, preconditioner=preconditioner)
 
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
         x, y, x_query = prompt.x, prompt.y, prompt.x_query
-        w = x.new_zeros(*x_query.shape, *y.shape[3:])
+        w = zero_weights(x, y)
         if self.w_init is not None:
             w = w + self.w_init.to(w)
-        trajectory = [guess(w, x_query)]
+        trajectory = [w]
         for step_size, preconditioner in self._constants(self.steps if steps is None else steps):
-            residual = torch.einsum("mbnd,mbd...->mbn...", x, w) - y
-            grad = torch.einsum("mbnd,mbn...->mbd...", x, residual) / max(x.shape[2], 1)
+            grad = collect(x, read(x, w) - y) / max(x.shape[2], 1)
             if preconditioner is not None:
                 grad = torch.einsum("de,mbe...->mbd...", preconditioner.to(grad), grad)
             w = w - step_size * grad
-            trajectory.append(guess(w, x_query))
-        return torch.stack(trajectory)
+            trajectory.append(w)
+        return torch.stack([answer(w, x_query, self.returns) for w in trajectory])
 
     def _constants(self, steps: int) -> list[tuple[float, Tensor | None]]:
         sizes = each_step("step_size", self.step_size, steps)

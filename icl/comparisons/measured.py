@@ -13,19 +13,21 @@ from icl.rng import Draw
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One figure: a line over K points a member, or a scatter of K points a member.
+    """One figure: a line over K points a member, a scatter of K points a member, or a map of R rows of K numbers.
 
     A line has x of K numbers, `model` of M rows and `reference` of M rows or one. A scatter has x of M rows
-    (the reference's answers), `model` of M rows beside it, and no `reference`.
+    (the reference's answers), `model` of M rows beside it, and no `reference`. A map has x of K and y of R numbers,
+    in `model` what belongs to each pair, in `reference` rows that it may be held against; analysis scripts draw it.
     """
 
-    kind: Literal["line", "scatter"]
+    kind: Literal["line", "scatter", "map"]
     title: str
     x_label: str
     y_label: str
     x: Sequence[Any]
     model: Sequence[Sequence[float]]
     reference: Sequence[Sequence[float]] = ()
+    y: Sequence[Any] = ()
     reference_label: str = "reference"
     log_x: bool = False
     log_y: bool = False

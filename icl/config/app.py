@@ -2,14 +2,17 @@
 
 import importlib
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from icl.config.interrupts import Interrupted, interruptible
 from icl.config.schema import ConfigError, JobFailed, Lab, conf_dir, nearest
 from icl.runs import RunError, digest
 
-INTERRUPTED = 130  # the shell's convention for Ctrl-C
+SECRET = re.compile("key|token|secret|passw|credential", re.IGNORECASE)  # names of variables that no file may hold
 
 
 def main(pipeline: str, **defaults: str) -> Callable[[], None]:
@@ -17,7 +20,8 @@ def main(pipeline: str, **defaults: str) -> Callable[[], None]:
 
     The pipeline is imported when a configuration is there to run, so that `--help` need not wait for torch. `defaults`
     are options that the command line takes unless it says otherwise, such as the experiment of a command.
-    Exit codes: 0 done, 1 a job or a claim failed, 2 bad input, 130 interrupted (run again to resume).
+    Exit codes: 0 done, 1 a job or a claim failed, 2 bad input, 130 or 143 interrupted by Ctrl-C or SIGTERM (run again
+    to resume).
     """
 
     def entry() -> None:
@@ -26,10 +30,11 @@ def main(pipeline: str, **defaults: str) -> Callable[[], None]:
         traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing; `report` prints the one line
         try:
-            _hydra(pipeline, traceback_wanted)
-        except KeyboardInterrupt:
+            with interruptible():
+                _hydra(pipeline, traceback_wanted)
+        except KeyboardInterrupt as asked:
             print("interrupted; the same command resumes", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(asked.code if isinstance(asked, Interrupted) else 130) from None
         except Exception as error:
             line = message(error)
             if line is None or traceback_wanted:
@@ -70,6 +75,16 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=Lab)
     if not OmegaConf.has_resolver("digest"):
         OmegaConf.register_new_resolver("digest", lambda value: digest(list(value)))
+        OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
+
+
+def _environment(key: str, *default: Any) -> Any:
+    """`${oc.env:SCRATCH}`, but no secret: what a configuration holds is written to run folders and reports."""
+    from omegaconf.resolvers import oc
+
+    if SECRET.search(key):
+        raise ConfigError(f"${{oc.env:{key}}} would write a secret to the run folder; its library reads it by itself")
+    return oc.env(key, *default)
 
 
 def _hydra(pipeline: str, traceback_wanted: bool) -> None:
@@ -111,7 +126,18 @@ def message(error: Exception) -> str | None:
         return _first_lines(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return None
+    return _while_composing(error)
+
+
+def _while_composing(error: Exception) -> str | None:
+    """Plain exceptions that Hydra's composition leaves as they are: a broken file, a number where a name should be."""
+    rooms = [frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if [room for room in rooms if room in ("icl", "hydra", "omegaconf", "yaml")][-1:] in ([], ["icl"]):
+        return None
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}: " if mark is not None else ""
+    text = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{where}the configuration cannot be read: {text}"
 
 
 def _first_lines(error: Exception) -> str:

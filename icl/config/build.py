@@ -12,11 +12,11 @@ from icl.config.schema import ConfigError, nearest, plain
 ROOMS = ("tasks", "models", "algorithms", "objectives", "comparisons", "probes", "tracking", "constructions", "theory")
 # Never a whole library: torch.hub.load or torch.load would run code that the config's author chose.
 ALLOWED = (*(f"icl.{room}." for room in ROOMS), "torch.optim.", "torch.nn.", "pytorch_optimizer.")
-SKELETON = {"_target_", "_convert_", "_recursive_", "_partial_"}
+SKELETON = {"_target_", "_convert_", "_recursive_"}
 SIMPLE = (int, float, bool, str, type(None))
 
 
-def check_target(key: str, target: str, plugins: Sequence[str] = ()) -> None:
+def check_target(key: str, target: Any, plugins: Sequence[str] = ()) -> None:
     """Refuse a `_target_` outside the component rooms and the user's own `plugins`."""
     allowed = (*ALLOWED, *(f"{plugin}." for plugin in plugins))
     if not isinstance(target, str) or not target.startswith(allowed) or "__" in target:
@@ -56,6 +56,8 @@ def check_component(key: str, node: Any, plugins: Sequence[str] = (), supplied: 
         return
     check_target(key, node["_target_"], plugins)
     target = locate(key, node["_target_"])
+    if not callable(target):
+        raise ConfigError(f"{key}._target_={node['_target_']!r} is no class or function")
     parameters = inspect.signature(target).parameters
     hints = _hints(target)
     given = {name for name, value in node.items() if value != "???"} - SKELETON
@@ -66,6 +68,8 @@ def check_component(key: str, node: Any, plugins: Sequence[str] = (), supplied: 
         if name in hints:
             _check_type(f"{key}.{name}", node[name], hints[name])
     for name, parameter in parameters.items():
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
         if parameter.default is inspect.Parameter.empty and name not in given and name not in supplied:
             raise ConfigError(f"{key}.{name} is missing; {node['_target_']} needs it")
 
@@ -106,6 +110,8 @@ def build(node: Any, *, plugins: Sequence[str] = (), key: str = "config", **supp
     from hydra.utils import instantiate
 
     node = plain(node)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{key}._target_ is missing; {key} must be a component (the files of conf/ are)")
     check_component(key, node, plugins, tuple(supplied))
     try:
         return instantiate(node, _convert_="all", **supplied)
@@ -139,3 +145,11 @@ def resolve_device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def on_this_machine(cfg: Any) -> Any:
+    """`cfg` as this machine can check it: a job that asks a cluster for GPUs is looked at on the CPU."""
+    from omegaconf import OmegaConf
+
+    cluster = plain(cfg.get("cluster"))
+    return OmegaConf.merge(cfg, {"device": "cpu"}) if cluster and cluster.get("gpus") else cfg

@@ -2,11 +2,13 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import MISSING, OmegaConf
 
 from icl.runs import digest
@@ -22,8 +24,13 @@ LEAST = {"steps": 0, "batch_size": 1, "warmup": 0, "log_every": 1, "checkpoint_e
          "eps": 0, "weight_decay": 0, "lr": 0, "data_seed": 0}  # fmt: skip
 DTYPES = ("float32", "float64", "bfloat16")
 STREAMS = ("own", "shared")
+MATMULS = ("fp32", "tf32")
+LIKE_A_NUMBER = re.compile(r"[-+.]?[0-9]")
 # Fields of `train` that cannot change a number, and therefore are no part of what a run is.
 BOOKKEEPING = ("max_seconds", "log_every", "n_snapshots", "checkpoint_every")
+# How one large model is spread over ranks: a part of what a run is where it is used.
+RANKS = {"accelerate": None, "devices": 1}
+CUDA = {"matmul": "fp32", "cuda_graph": False}  # the same for fields of `train` that only a GPU has
 # Fields of `train` in which the members of one bank may differ.
 PER_MEMBER = ("lr", "weight_decay", "clip")
 
@@ -70,6 +77,8 @@ class Train:
     data_seed: int = 0  # keys the shared stream
     curriculum: Any = None  # {"task.n_context": {0: 5, 1000: 10}}
     fast_matmul: bool = False  # CPU: the faster fp32 GEMM, where its error check passes
+    matmul: str = "fp32"  # CUDA: or tf32, which keeps 10 bits of mantissa
+    cuda_graph: bool = False  # CUDA: the whole step in one launch
     max_seconds: float | None = None
     log_every: int = 10
     n_snapshots: int = 20
@@ -105,7 +114,8 @@ class Train:
                 f"train.optimizer={self.optimizer} takes one norm over a tensor and would mix the members of a bank; "
                 f"allowed: {', '.join(OPTIMIZERS)}"
             )
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("stream", STREAMS)):
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "stream": STREAMS, "matmul": MATMULS}
+        for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"train.{name}={value!r} is unknown{nearest(str(value), known)}")
@@ -142,6 +152,9 @@ class Lab:
     max_prompts: int | None = None  # caps every comparison, for a quick look
     claims: dict[str, Any] = field(default_factory=dict)
     tracker: Any = None
+    devices: int = 1  # ranks on this machine, for one large model; see conf/accelerate
+    accelerate: Any = None
+    cluster: Any = None  # what launcher=slurm asks for; see conf/cluster
     paths: Paths = field(default_factory=Paths)
     run: str | None = None  # compare: the run folder to open
     tag: str | None = None  # reproduce: every experiment with this tag
@@ -160,6 +173,27 @@ def plain(cfg: Any) -> Any:
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(cfg) else cfg
 
 
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):
+    """Ten times faster than OmegaConf's own, which a sweep of many jobs notices."""
+
+
+def _quoted_if_like_a_number(dumper: Any, text: str) -> Any:
+    """OmegaConf reads more texts as numbers than YAML does (1e-3)."""
+    style = "'" if LIKE_A_NUMBER.match(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted_if_like_a_number)
+
+
+def as_yaml(cfg: Any) -> str:
+    """A resolved configuration as OmegaConf reads it back."""
+    return yaml.dump(plain(cfg), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+
+
 def identity(cfg: Any) -> str:
     """The id of a run: a hash of what is trained, and of nothing else."""
     return digest({"n_seeds": cfg.n_seeds, "seed": cfg.seed} | trained(cfg, BOOKKEEPING))
@@ -167,6 +201,8 @@ def identity(cfg: Any) -> str:
 
 def trained(cfg: Any, without: tuple[str, ...]) -> dict[str, Any]:
     """What decides the numbers of a training, seeds apart, without some fields of `train`."""
-    train = {key: value for key, value in plain(cfg.train).items() if key not in without}
+    used = {key: value for key, value in plain(cfg.train).items() if key not in CUDA or value != CUDA[key]}
+    train = {key: value for key, value in used.items() if key not in without}
     parts = {key: plain(cfg[key]) for key in ("task", "model", "objective", "dtype")}
+    parts |= {key: plain(cfg[key]) for key, unused in RANKS.items() if cfg.get(key, unused) != unused}
     return parts | {"train": train}

@@ -1,6 +1,7 @@
 """Every check of a configuration, before any work is done and before any folder is made."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
@@ -8,10 +9,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from icl.config.build import build, build_model, resolve_device
-from icl.config.schema import DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
+from icl.config.build import build, build_model, check_component, on_this_machine, resolve_device
+from icl.config.machines import Accelerate, Cluster, read
+from icl.config.schema import CUDA, DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
 
 COMPONENTS = ("task", "model", "objective", "tracker")
+NAME = re.compile(r"\w[\w.-]*")
 MOUNTS = ("references", "comparisons", "probes")
 
 
@@ -20,8 +23,10 @@ def validate(cfg: Any) -> None:
     _keys("", cfg, Lab)
     _keys("train.", cfg.train, Train)
     _keys("paths.", cfg.paths, Paths)
+    cfg = on_this_machine(cfg)
     _skeleton(cfg)
     values = plain(cfg)
+    _machines(values)
     Train(**values["train"])
     plugins = tuple(values["plugins"])
     if plugins and not _typed("plugins"):
@@ -32,6 +37,9 @@ def validate(cfg: Any) -> None:
     _model_builds(json.dumps([values["model"], values["device"], values["dtype"], plugins]))
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
+            if mount == "references" and isinstance(node, Mapping) and set(node) == {"model"}:
+                _model_builds(json.dumps([node["model"], values["device"], values["dtype"], plugins]))
+                continue
             _mounted(f"{mount}.{name}", node, plugins)
 
 
@@ -57,6 +65,8 @@ def _keys(prefix: str, node: Any, schema: type) -> None:
 def _skeleton(cfg: Any) -> None:
     import torch
 
+    if not NAME.fullmatch(cfg.name):
+        raise ConfigError(f"name={cfg.name!r} names a folder: letters, digits, '_', '-' and '.', and no '.' first")
     if cfg.n_seeds < 1:
         raise ConfigError(f"n_seeds={cfg.n_seeds} must be >= 1")
     if cfg.seed < 0:
@@ -70,14 +80,40 @@ def _skeleton(cfg: Any) -> None:
         raise ConfigError(f"device={cfg.device!r} is unknown (known: auto, cpu, cuda, cuda:0, mps)") from None
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={cfg.device}: this machine has no CUDA device (allowed here: auto, cpu)")
+    asked = [f"train.{name}={cfg.train[name]}" for name, unused in CUDA.items() if cfg.train[name] != unused]
+    if asked and kind != "cuda" and not plain(cfg.cluster):
+        raise ConfigError(f"{asked[0]} needs device=cuda (here: device={cfg.device})")
     for key in ("task", "model", "objective"):
         if not isinstance(cfg[key], Mapping) and not OmegaConf.is_config(cfg[key]):
             raise ConfigError(f"{key}={cfg[key]!r} must be one of the options of conf/{key}")
 
 
+def _machines(values: Mapping[str, Any]) -> None:
+    """Ranks and clusters."""
+    read(Cluster, "cluster", values["cluster"])
+    options, devices = read(Accelerate, "accelerate", values["accelerate"]), values["devices"]
+    if devices < 1:
+        raise ConfigError(f"devices={devices} must be >= 1")
+    ranks = devices * options.nodes
+    if options.sharding != "none" and ranks == 1:
+        raise ConfigError(f"accelerate.sharding={options.sharding} needs more than one rank; state devices=N")
+    if values["train"]["batch_size"] % (ranks * options.accumulation):
+        raise ConfigError(
+            f"train.batch_size={values['train']['batch_size']} must be a multiple of ranks x accumulation = "
+            f"{ranks * options.accumulation}"
+        )
+    if options.optimizer is not None:
+        target = options.optimizer.get("_target_", "")
+        if not str(target).startswith(("torch.optim.", "pytorch_optimizer.")):
+            raise ConfigError(f"accelerate.optimizer._target_={target!r} must be of torch.optim or pytorch_optimizer")
+        check_component("accelerate.optimizer", options.optimizer, supplied=("params", "lr", "weight_decay"))
+
+
 def _mounted(key: str, node: Any, plugins: tuple[str, ...]) -> None:
     if not isinstance(node, Mapping):
-        raise ConfigError(f"{key}={node!r} must be a component with a _target_ (or, for a reference, run: DIR)")
+        raise ConfigError(
+            f"{key}={node!r} must be a component with a _target_ (or, for a reference, run: DIR, or model: a component)"
+        )
     if key.startswith("references.") and "run" in node:
         if set(node) != {"run"}:
             raise ConfigError(f"{key}: a reference to a run has the one key 'run'")

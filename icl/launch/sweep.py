@@ -1,5 +1,6 @@
 """A sweep: compose and check all jobs, train them as banks, run the pipeline on each, draw one report."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,15 +8,17 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
-from omegaconf import OmegaConf, open_dict, read_write
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from icl.config import ConfigError, JobFailed, validate
 from icl.config.app import pipeline_of
+from icl.launch.composing import Composer
 from icl.reporting.sweep import write_member_page, write_sweep_report
 from icl.runs import RunError, write_json
-from icl.training.jobs import Job, make_job, train
+from icl.training.jobs import Job, make_job, train, unfinished
 
-NOT_SWEPT = ("launcher=", "hydra.", "hydra/")
+NOT_SWEPT = ("launcher=", "cluster", "hydra.", "hydra/")
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: int) -> list[JobReturn]:
@@ -27,19 +30,29 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
     setup_globals()
     sweep_dir = Path(str(launcher.config.hydra.sweep.dir))
     try:
-        jobs, returns = _compose(launcher, job_overrides, first_index)
+        compose = Composer(launcher.hydra_context.config_loader, launcher.config)
+        jobs, returns = _compose(compose, job_overrides, first_index)
     except (ConfigError, RunError) as error:
         _remove_if_unused(sweep_dir)
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except HydraException:
+        _remove_if_unused(sweep_dir)
+        raise
     members = sum(len(job.seeds) for job in jobs)
     done = sum(job.folder.finished and bool(job.cfg.resume) for job in jobs)
     print(f"sweep: {len(jobs)} jobs, {members} members, {done} jobs already finished", flush=True)
     pipeline = pipeline_of(launcher.task_function.pipeline)
-    failures = train(jobs) if hasattr(pipeline, "trained_job") else {}
+    trains = hasattr(pipeline, "trained_job")
+    found = _elsewhere(launcher, jobs) if trains else {}
+    failures = {key: outcome.error for key, outcome in found.items() if outcome.error}
+    failures |= train([job for job in jobs if job.key not in found]) if trains else {}
     for job, returned in zip(jobs, returns, strict=True):
-        _run(pipeline.run, job, returned, failures)
-    _report(sweep_dir, jobs, returns)
+        returned.hydra_cfg = compose.hydra(returned.overrides)
+        _run(pipeline.run, job, returned, failures, found)
+    earlier = launcher.__dict__.setdefault("earlier", [])  # a sweeper may launch batch after batch
+    earlier += zip(jobs, returns, strict=True)
+    _report(sweep_dir, *zip(*earlier, strict=True))
     if failures:
         print(f"{len(failures)} of {len(jobs)} jobs failed; the others are done:", file=sys.stderr)
         for job in jobs:
@@ -49,32 +62,57 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
     return returns
 
 
-def _compose(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> tuple[list[Job], list[JobReturn]]:
+def _compose(
+    compose: Composer, job_overrides: Sequence[Sequence[str]], first: int
+) -> tuple[list[Job], list[JobReturn]]:
     jobs, returns = [], []
     for index, overrides in enumerate(job_overrides, start=first):
-        full = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
-        with read_write(full), open_dict(full):
-            hydra_node = full.pop("hydra")
-        typed = [o for o in hydra_node.overrides.task if not o.lstrip("+").startswith(NOT_SWEPT)]
+        full = compose(overrides)
+        typed = [o for o in overrides if not o.lstrip("+").startswith(NOT_SWEPT)]
         OmegaConf.resolve(full)
         try:
             validate(full)
             jobs.append(make_job(full, typed))
         except ConfigError as error:
             raise ConfigError(f"job #{index} ({' '.join(overrides)}): {error}") from None
-        returned = JobReturn(overrides=list(overrides), cfg=full, hydra_cfg=OmegaConf.create({"hydra": hydra_node}))
+        returned = JobReturn(overrides=list(overrides), cfg=full)
         returned.task_name = "lab"
         returns.append(returned)
     return jobs, returns
 
 
-def _run(pipeline: Any, job: Job, returned: JobReturn, failures: dict[str, str]) -> None:
-    """The pipeline on one job, which finds its training done."""
+class Numbers(dict[str, float]):
+    """What a pipeline returns; a sweeper that wants one number, such as Optuna, gets the first. nan is infinite."""
+
+    def __float__(self) -> float:
+        value = next(iter(self.values()))
+        return math.inf if math.isnan(value) else value
+
+
+def _elsewhere(launcher: Any, jobs: Sequence[Job]) -> dict[str, Any]:
+    """Job key -> Outcome, from a launcher that trains in other processes; training here needs only what is left."""
+    if not hasattr(launcher, "elsewhere"):
+        return {}
+    name = launcher.task_function.pipeline
+    wanted = unfinished(jobs) if name == "train" else jobs  # what else a pipeline does is left to the workers, too
+    try:
+        return launcher.elsewhere(name, wanted) if wanted else {}
+    except (ConfigError, SystemExit) as end:  # nothing was submitted: it could not be, or a script was asked for
+        _remove_if_unused(Path(str(launcher.config.hydra.sweep.dir)))
+        if isinstance(end, SystemExit):
+            raise
+        print(f"error: {end}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(pipeline: Any, job: Job, returned: JobReturn, failures: dict[str, str], found: dict[str, Any]) -> None:
+    """The pipeline on one job, which finds its training done; or what it returned elsewhere."""
     HydraConfig.instance().cfg = returned.hydra_cfg  # pyright: ignore[reportAttributeAccessIssue]
     try:
         if job.key in failures:
             raise JobFailed(failures[job.key])
-        returned.return_value = pipeline(job.cfg, in_sweep=True)
+        numbers = found[job.key].numbers if job.key in found else pipeline(job.cfg, in_sweep=True)
+        returned.return_value = Numbers(numbers)
         returned.status = JobStatus.COMPLETED
     except (ConfigError, JobFailed, RunError) as error:
         returned.return_value = error

@@ -36,11 +36,10 @@ def last(
     members on its features where there are at most 1000. Several layers: see `several_layers`. Large banks go
     through in chunks of members, so that activations stay in cache, forwards and backwards.
     """
-    if n_layers == 1:
-        added = one_layer(P[:, 0, x.shape[1] :], Q[:, 0] @ start, x, y, x_query)
-    else:
-        added = stack(P, Q, start, x, y, x_query, n_layers)
-    return -times(start[:, x.shape[1] :], x_query) - added
+    first = times(-start[:, x.shape[1] :], x_query)
+    if n_layers == 1:  # the sign at the weights, so that nothing as large as a batch is negated
+        return first + one_layer(-P[:, 0, x.shape[1] :], Q[:, 0] @ start, x, y, x_query)
+    return first - stack(P, Q, start, x, y, x_query, n_layers)
 
 
 def one_layer(
@@ -97,7 +96,7 @@ def one_layer_by_features(
 ) -> Float[Tensor, "#M O B"]:
     """⟨sym(P_y ⊗ QS), vech(G) ⊗ x_query⟩: features know no member, so all members are one matrix product."""
     i, j = torch.triu_indices(G.shape[1], G.shape[1], device=G.device)
-    features = (G[:, i, j, None] * x_query[:, None]).flatten(1, 2)
-    outer = P_y[:, :, i, None] * QS[:, None, j] + P_y[:, :, j, None] * QS[:, None, i]
-    coefficients = outer * torch.where(i == j, 0.5, 1.0).to(outer)[:, None]
+    once = torch.where(i == j, 0.5, 1.0).to(G)[:, None] * G[:, i, j]
+    features = (once[:, :, None] * x_query[:, None]).flatten(1, 2)
+    coefficients = P_y[:, :, i, None] * QS[:, None, j] + P_y[:, :, j, None] * QS[:, None, i]
     return times(coefficients.flatten(2), features)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from icl.core import Sample, last_step
 from icl.objectives.units import Unit, in_unit
@@ -18,5 +20,6 @@ class Last:
     needs_sample: ClassVar[bool] = True
 
     def __call__(self, model: Any, sample: Sample) -> Float[Tensor, "M"]:
-        error = last_step(model, sample.prompt) - sample.target
-        return in_unit(error.square().reshape(*error.shape[:2], -1).sum(-1).mean(-1), self.unit)
+        guess, target = torch.broadcast_tensors(last_step(model, sample.prompt), sample.target)
+        squares = mse_loss(guess, target, reduction="none")  # one pass over the batch, and one backwards
+        return in_unit((squares.flatten(2).sum(-1) if squares.ndim > 2 else squares).mean(-1), self.unit)

@@ -86,7 +86,7 @@ def explain(argv: Sequence[str]) -> None:
         _definition(key, cfg[key])
     for mount in ("references", "comparisons"):
         for part, node in cfg[mount].items():
-            _definition(f"{mount}.{part}", node)
+            _definition(f"{mount}.{part}", node.get("model", node))
 
 
 def composed(name: str) -> Any:

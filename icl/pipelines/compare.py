@@ -8,7 +8,7 @@ from icl.comparisons.measured import Measured, record
 from icl.comparisons.walk import compare
 from icl.config import ConfigError, build, torch_dtype
 from icl.config.schema import plain
-from icl.pipelines.train import trained_job
+from icl.pipelines.train import trained_beside, trained_job
 from icl.rng import Draw
 from icl.runs import Run, load
 
@@ -52,7 +52,7 @@ def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, 
     parameter = next(model.parameters())
     measured: dict[str, Measured] = {}
     for reference_name, node in plain(cfg.references).items():
-        reference = build_reference(node, opened.plugins, f"references.{reference_name}")
+        reference = build_reference(node, opened, f"references.{reference_name}")
         for name, comparison_node in plain(cfg.comparisons).items():
             comparison = capped(build(comparison_node, plugins=opened.plugins, key=f"comparisons.{name}"), max_prompts)
             draw = Draw(
@@ -64,9 +64,13 @@ def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, 
     return found
 
 
-def build_reference(node: Mapping[str, Any], plugins: Any, key: str) -> Any:
-    """An algorithm, or another run's trained model (`references.mine: {run: DIR}`)."""
-    return load(node["run"], plugins).model if "run" in node else build(node, plugins=plugins, key=key)
+def build_reference(node: Mapping[str, Any], opened: Run, key: str) -> Any:
+    """An algorithm; or `{run: DIR}`, another run's model; or `{model: ...}`, a model trained beside this one."""
+    if "run" in node:
+        return load(node["run"], opened.plugins).model
+    if "model" in node:
+        return trained_beside(opened, node["model"], key).model
+    return build(node, plugins=opened.plugins, key=key)
 
 
 def capped(comparison: Any, max_prompts: int | None) -> Any:

@@ -1,10 +1,12 @@
 """Train one job, or find it finished, and draw its report."""
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from icl.config import JobFailed
 from icl.pipelines.mirror import Mirror
+from icl.runs import Run
 from icl.training.jobs import Job, make_job, train
 
 
@@ -36,6 +38,26 @@ def trained_job(cfg: Any, *, in_sweep: bool = False) -> tuple[Job, Mirror]:
     if not in_sweep:
         job.folder.make_latest()
     return job, mirror
+
+
+def trained_beside(opened: Run, model: Mapping[str, Any], key: str) -> Run:
+    """Another model, trained on the task, objective, recipe and seeds of a run, so on the very same prompts.
+
+    Its folder is the one that the same training would have by itself, beside that of the run; a finished one is
+    found.
+
+    Raises:
+        JobFailed: it did not finish.
+    """
+    cfg = opened.config.copy()
+    cfg.model, cfg.plugins, cfg.paths.outputs = model, list(opened.plugins), str(opened.folder.path.parents[1])
+    job = make_job(cfg)
+    state = "already trained" if cfg.resume and job.folder.finished else "training"
+    print(f"{cfg.name}: {state}, {key}, in {job.folder.path}", flush=True)
+    failures = train([job])
+    if failures:
+        raise JobFailed(f"{key}: {failures[job.key]}")
+    return Run(job.folder, opened.plugins)
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ class LinearRegression(LinearRegressionTheory):
     ones a standard deviation. `w_covariance` is Λ: I, Σ⁻¹, or any positive definite matrix given by rows.
     `n_distractors` random positions of the context get a label from N(0, 1) instead of their own.
     With `n_active` < D only the first coordinates of x vary, the others are zero (a curriculum over dimensions).
+    With `positions="every"` the target is f at all P = N + 1 inputs, "#M B P", the query last.
     A shift at test time is another task: `dataclasses.replace(task, input_scale=2.0)`.
     """
 
@@ -53,6 +54,7 @@ class LinearRegression(LinearRegressionTheory):
     n_hidden: int = 100
     n_outputs: int | None = None
     n_active: int | None = None
+    positions: Literal["query", "every"] = "query"
 
     def sample(self, batch_size: int, draw: Draw) -> Sample:
         """Prompts of the members of `draw`; labels have shape () or, with `n_outputs`, (O,).
@@ -63,6 +65,8 @@ class LinearRegression(LinearRegressionTheory):
         x = self._inputs(batch_size, draw)  # (M, N+1, D, B)
         label, w_star = self._function(x, draw)  # (M, N+1, B) or (M, N+1, B, O)
         y, target = label[:, :-1].transpose(1, 2), label[:, -1]
+        if self.positions == "every":
+            target = label.transpose(1, 2)
         if self.noise_std > 0:
             y = y + self.noise_std * draw.normal(*y.shape[1:])
         if self.n_distractors > 0:

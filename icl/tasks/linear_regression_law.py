@@ -28,6 +28,7 @@ class LinearRegressionLaw:
     n_hidden: int
     n_outputs: int | None
     n_active: int | None
+    positions: Literal["query", "every"]
 
     def __post_init__(self) -> None:
         for name, low in (("dim", 1), ("n_context", 1), ("n_hidden", 1), ("n_distractors", 0), ("noise_std", 0),
@@ -49,6 +50,8 @@ class LinearRegressionLaw:
             )
         if self.target != "linear" and (self.w_covariance != "identity" or self.n_outputs is not None):
             raise ValueError(f"target={self.target} takes no w_covariance and no n_outputs (only target=linear does)")
+        if self.positions == "every" and self.n_outputs is not None:
+            raise ValueError(f"positions=every takes no n_outputs={self.n_outputs} (one label a position)")
         self._check_prior()
 
     def _check_prior(self) -> None:

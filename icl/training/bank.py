@@ -7,8 +7,8 @@ their sum, and the update rule works row by row, so no member sees another; numb
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from icl.config import Train
+from icl.config.interrupts import Held
 from icl.rng import Draw
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
+from icl.training.graphed import GraphedStep
 from icl.training.optimizers import BankOptimizer, schedule_factor
 from icl.training.progress import Progress
 
@@ -71,43 +73,47 @@ class Bank:
         self.draw = Draw(streams, DATA, device=self.device, dtype=self.dtype)
         self.snapshot_steps = log_spaced(self.train.steps, self.train.n_snapshots)
         self.history = History()
+        self._graphed = GraphedStep(self) if self.train.cuda_graph else None
 
     def run(self) -> History:
         """Train to the end, from the newest checkpoint if there is one.
 
         Raises:
-            Stopped: `train.max_seconds` is over. Then, and on Ctrl-C, a checkpoint is left.
+            Stopped: `train.max_seconds` is over. Then, and on a signal, a checkpoint of the last whole step is left.
         """
         start = self._resume()
         bar = Progress(self.label, self.train.steps, start=start, shown=self.progress)
-        step = start
         self._clock = time.monotonic(), time.process_time()
         deadline = float("inf") if self.train.max_seconds is None else self._clock[0] + self.train.max_seconds
         try:
-            with self._matmul():
+            with Held() as held, self._matmul():
                 for step in range(start, self.train.steps):
+                    if held.waiting or time.monotonic() >= deadline:
+                        self._save(step)
+                        held.deliver()
                     if time.monotonic() >= deadline:
                         raise Stopped(f"{self.label}: stopped at step {step} after train.max_seconds")
                     self._before(step)
-                    bar.advance(self._step(step))
-            step = self.train.steps
-            self._before(step, last=True)
-        except (KeyboardInterrupt, Stopped):
-            self._save(step)
-            raise
+                    bar.advance(self.step(step))
+                self._before(self.train.steps, last=True)
         finally:
             bar.close()
         return self.history
 
-    def _step(self, step: int) -> Tensor:
+    def step(self, step: int) -> Tensor:
+        """Prompts, loss, gradient and update number `step`; returns the member losses before it."""
+        loss = self._graphed(step) if self._graphed is not None else self._eager(step)
+        if step % self.train.log_every == 0 or step == self.train.steps - 1:
+            self.history.steps.append(step)
+            self.history.loss.append(loss.detach().clone())
+        return loss
+
+    def _eager(self, step: int) -> Tensor:
         task, objective = self.curriculum.at(step)
         sample = task.sample(self.train.batch_size, self.draw.at(step)) if objective.needs_sample else None
         loss = objective(self.model, sample)
         gradients = torch.autograd.grad(loss.sum(), self.parameters)
         self.optimizer.step(gradients, schedule_factor(self.train, step))
-        if step % self.train.log_every == 0 or step == self.train.steps - 1:
-            self.history.steps.append(step)
-            self.history.loss.append(loss.detach())
         return loss
 
     def _before(self, step: int, *, last: bool = False) -> None:
@@ -120,6 +126,8 @@ class Bank:
                 self.on_log(self.history)
 
     def _matmul(self) -> Any:
+        if self.train.matmul == "tf32":
+            return tf32()
         if not self.train.fast_matmul:
             return nullcontext()
         from icl.models.matmul_route import fast_matmul
@@ -158,6 +166,17 @@ class Bank:
         loss = [row.to(self.device) for row in tensors["loss"]] if about["logged"] else []
         self.history = History(about["logged"], loss, snapshots, about["seconds"], about["cpu_seconds"])
         return about["step"]
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """CUDA products of fp32 numbers with 10 bits of mantissa instead of 23: faster, and only where it is asked for."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

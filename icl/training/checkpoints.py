@@ -14,13 +14,13 @@ from torch import Tensor
 
 from icl.runs import RunError, write_bytes
 
-FORMAT = "1"
-NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+FORMAT = "2"
+NAME, PREVIOUS, REFUSED = "checkpoint.safetensors", "checkpoint.previous.safetensors", "checkpoint.refused.safetensors"
 
 
-def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, shapes and bytes; a flipped bit changes it."""
-    total = hashlib.sha256()
+def checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+    """Of the facts, and of every name, shape and byte; a flipped bit changes it."""
+    total = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -40,7 +40,8 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], about: Mapping[
 
     folder.mkdir(parents=True, exist_ok=True)
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "checksum": checksum(on_cpu), "about": json.dumps(dict(about))}
+    facts = json.dumps(dict(about))
+    metadata = {"format": FORMAT, "checksum": checksum(on_cpu, facts), "about": facts}
     path = folder / NAME
     if path.exists():
         path.replace(folder / PREVIOUS)
@@ -48,7 +49,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], about: Mapping[
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest good checkpoint of a bank, or None if it has none yet.
+    """The newest good checkpoint of a bank, or None if it has none yet. A bad one is set aside as REFUSED.
 
     Raises:
         RunError: there are checkpoints, and none of them can be read.
@@ -65,6 +66,8 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
             continue
         if problems:
             print(f"{problems[0]}; going on from {path.name}, step {found[1]['step']}", flush=True)
+            (folder / NAME).replace(folder / REFUSED)
+            path.replace(folder / NAME)  # the next one to be saved must not push out the only good one
         return found
     if problems:
         raise RunError(f"{'; '.join(problems)}; start over with resume=false")
@@ -82,6 +85,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(f"{path} is truncated or foreign: {error}") from None
     if metadata.get("format") != FORMAT:
         raise RunError(f"{path} has format {metadata.get('format')}, this version reads {FORMAT}")
-    if metadata.get("checksum") != checksum(tensors):
+    if metadata.get("checksum") != checksum(tensors, metadata.get("about", "")):
         raise RunError(f"{path} is damaged: its checksum does not fit")
     return tensors, json.loads(metadata["about"])

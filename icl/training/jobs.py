@@ -4,20 +4,22 @@ Jobs that agree in everything but seed, lr, weight decay and clip become one ban
 again. A bank's checkpoint records its members, so an interrupted bank is formed again with exactly those.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from icl.config import ConfigError, Train, build, build_model, identity
-from icl.config.schema import BOOKKEEPING, PER_MEMBER, plain, trained
+from icl.config.build import on_this_machine
+from icl.config.schema import BOOKKEEPING, PER_MEMBER, as_yaml, plain, trained
 from icl.rng import Draw
 from icl.runs import RunFolder, digest, write_json
 from icl.training.bank import Bank, History, Stopped
+from icl.training.bank_folders import MEMBERS, RECORDS, bank_folder, clear, members_of, remove
 from icl.training.curricula import Curriculum
+from icl.training.large_jobs import is_large, train_large
+from icl.training.locks import Locks
 from icl.training.outcome import Slice, final_loss, write_outcome
 
 _FITTING: set[str] = set()  # signatures that `check_fit` has passed in this process
@@ -43,7 +45,8 @@ class Job:
     @property
     def signature(self) -> str:
         """Jobs with the same one may share a bank."""
-        return digest(trained(self.cfg, BOOKKEEPING + PER_MEMBER) | {"device": self.cfg.device})
+        alone = {"alone": self.key} if is_large(self.cfg) else {}
+        return digest(trained(self.cfg, BOOKKEEPING + PER_MEMBER) | {"device": self.cfg.device} | alone)
 
 
 def make_job(cfg: Any, overrides: Sequence[str] = ()) -> Job:
@@ -54,7 +57,7 @@ def make_job(cfg: Any, overrides: Sequence[str] = ()) -> Job:
     """
     what = digest(trained(cfg, BOOKKEEPING + PER_MEMBER))
     if what not in _FITTING:  # the jobs of a sweep share most of it
-        check_fit(cfg)
+        check_fit(on_this_machine(cfg))
         _FITTING.add(what)
     return Job(cfg, RunFolder(Path(cfg.paths.outputs) / cfg.name / identity(cfg)), tuple(overrides))
 
@@ -78,36 +81,60 @@ def train(jobs: Sequence[Job], on_log: Callable[[History], None] | None = None) 
 
     Returns <name>/<id> -> what went wrong, for the jobs that failed; the others are done.
     """
-    unique = {job.folder.path: job for job in jobs}
-    todo = [job for job in unique.values() if not (job.cfg.resume and job.folder.finished)]
+    unique = list({job.folder.path: job for job in jobs}.values())
+    with _locked(unfinished(unique)):
+        failures = _train(unfinished(unique), unique, on_log if len(jobs) == 1 else None)
+    for outputs in {Path(job.cfg.paths.outputs) for job in unique}:
+        clear(outputs)
+    return failures
+
+
+def unfinished(jobs: Sequence[Job]) -> list[Job]:
+    """What is left to do of `jobs`."""
+    return [job for job in jobs if not (job.cfg.resume and job.folder.finished)]
+
+
+@contextmanager
+def _locked(jobs: Sequence[Job]) -> Iterator[None]:
+    """No other process trains one of `jobs` within."""
+    keys: dict[str, list[str]] = {}
+    for job in jobs:
+        keys.setdefault(job.cfg.paths.outputs, []).append(job.key)
+    with ExitStack() as locks:
+        for outputs in keys:
+            try:
+                locks.enter_context(Locks(Path(outputs), keys[outputs]))
+            except OSError as error:
+                raise ConfigError(f"paths.outputs={outputs}: cannot write there ({error.strerror})") from None
+        yield
+
+
+def _train(todo: Sequence[Job], known: Sequence[Job], on_log: Callable[[History], None] | None) -> dict[str, str]:
     for job in todo:
         _open(job)
     failures: dict[str, str] = {}
-    for members in form_banks(todo, list(unique.values())):
+    for members in form_banks(todo, known):
         try:
-            _train_bank(members, on_log if len(jobs) == 1 else None)
+            _train_bank(members, on_log)
         except Stopped as stop:
             failures |= {job.key: f"{stop}; the same command resumes" for job in members}
-        except (RuntimeError, ValueError, OSError) as error:
+        except OSError as error:
+            line = f"{error.filename}: {error.strerror}; what was saved before is kept, and the same command resumes"
+            failures |= {job.key: line for job in members}
+        except (RuntimeError, ValueError) as error:
             failures |= {job.key: f"{type(error).__name__}: {error}" for job in members}
-            if len(unique) == 1:
+            if len(known) == 1:
                 raise
     return failures
 
 
 def _open(job: Job) -> None:
-    config = OmegaConf.create(plain(job.cfg))
     try:
-        job.folder.open(OmegaConf.to_yaml(config), job.overrides)
+        job.folder.open(as_yaml(job.cfg), job.overrides)
         if not job.cfg.resume:
             (job.folder.path / "done.json").unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"paths.outputs={job.cfg.paths.outputs}: cannot write there ({error.strerror})") from None
-
-
-def _bank_folder(members: Sequence[Job]) -> Path:
-    outputs = Path(members[0].cfg.paths.outputs)
-    return outputs / ".banks" / digest([job.key for job in members])
 
 
 def form_banks(todo: Sequence[Job], known: Sequence[Job]) -> list[list[Job]]:
@@ -116,9 +143,9 @@ def form_banks(todo: Sequence[Job], known: Sequence[Job]) -> list[list[Job]]:
     left = {job.key: job for job in todo}
     banks = []
     for outputs in {Path(job.cfg.paths.outputs) for job in todo if job.cfg.resume}:
-        for record in sorted(outputs.glob(".banks/*/members.json")):
-            ids = json.loads(record.read_text())
-            if set(ids) <= set(by_id) and set(ids) & set(left):
+        for record in sorted(outputs.glob(RECORDS)):
+            ids = members_of(record)
+            if ids and set(ids) <= set(by_id) and set(ids) & set(left):
                 banks.append([by_id[i] for i in ids])
                 left = {i: job for i, job in left.items() if i not in ids}
     groups: dict[str, list[Job]] = {}
@@ -128,9 +155,12 @@ def form_banks(todo: Sequence[Job], known: Sequence[Job]) -> list[list[Job]]:
 
 
 def _train_bank(members: Sequence[Job], on_log: Callable[[History], None] | None) -> None:
-    first, folder = members[0].cfg, _bank_folder(members)
+    first, keys = members[0].cfg, [job.key for job in members]
+    folder = bank_folder(Path(first.paths.outputs), keys)
     if not first.resume:
         remove(folder)
+    if is_large(first):
+        return train_large(members[0], folder, on_log)
     seeds = [seed for job in members for seed in job.seeds]
 
     def each(name: str) -> list[Any]:
@@ -145,7 +175,7 @@ def _train_bank(members: Sequence[Job], on_log: Callable[[History], None] | None
         on_log=on_log,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "members.json", [job.key for job in members])
+    write_json(folder / MEMBERS, keys)
     history = bank.run()
     final, start = final_loss(bank), 0
     for job in members:
@@ -154,12 +184,3 @@ def _train_bank(members: Sequence[Job], on_log: Callable[[History], None] | None
             write_outcome(job.cfg, job.folder, bank, Slice(start, stop, job.seeds, history, final))
         start = stop
     remove(folder)
-
-
-def remove(folder: Path) -> None:
-    """A bank's folder, when all its members are done."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
-        folder.parent.rmdir()

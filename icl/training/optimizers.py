@@ -56,16 +56,39 @@ class BankOptimizer:
         self.moments = [like.new_zeros(n_members, sum(self.sizes)) for _ in range(n_moments)]
         self.n_updates = 0
 
-    @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], factor: float) -> None:
         """Update the parameters in place; `factor` is the schedule's share of the learning rate."""
+        self.n_updates += 1
+        self._update(gradients, factor, *self._corrections(self.n_updates))
+
+    def to_device(self) -> None:
+        """Get ready for `step_on_device`: the numbers of every update as a table, and the count of updates."""
+        rows = [(schedule_factor(self.train, k), *self._corrections(k + 1)) for k in range(self.train.steps)]
+        like = self.parameters[0]
+        self.table = torch.tensor(rows, dtype=torch.float64).to(device=like.device, dtype=like.dtype)
+        self.count = torch.tensor([self.n_updates], device=like.device)
+
+    def step_on_device(self, gradients: Sequence[Tensor]) -> None:
+        """The same update, of which the host knows no number: it may be captured in a graph. `n_updates` stays."""
+        row = self.table.index_select(0, self.count).view(-1, 1)
+        self._update(gradients, row[0], row[1], row[2])
+        self.count += 1
+
+    def _corrections(self, n: int) -> tuple[float, float]:
+        """Adam's 1/√(1 − β₂ⁿ) and 1 − β₁ⁿ."""
+        beta1, beta2 = self.train.betas
+        return 1 / math.sqrt(1 - beta2**n), 1 - beta1**n
+
+    @torch.no_grad()
+    def _update(
+        self, gradients: Sequence[Tensor], factor: float | Tensor, scale: float | Tensor, debias: float | Tensor
+    ) -> None:
         grad = self._flat(gradients)
         if self.clips:
             norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
             grad *= (self.clip / (norm + CLIP_EPS)).clamp_(max=1.0)
-        self.n_updates += 1
         lr = self.lr * factor
-        update = self._sgd(grad, lr) if self.train.optimizer == "sgd" else self._adam(grad, lr)
+        update = self._sgd(grad, lr) if self.train.optimizer == "sgd" else self._adam(grad, lr, scale, debias)
         pieces = [u.view(shape) for u, shape in zip(update.split(self.sizes, dim=1), self.shapes, strict=True)]
         torch._foreach_sub_(self.parameters, pieces)
 
@@ -81,16 +104,15 @@ class BankOptimizer:
             grad = self.moments[0].mul_(self.train.momentum).add_(grad)
         return lr * grad
 
-    def _adam(self, grad: Tensor, lr: Tensor) -> Tensor:
+    def _adam(self, grad: Tensor, lr: Tensor, scale: float | Tensor, debias: float | Tensor) -> Tensor:
         beta1, beta2 = self.train.betas
         decoupled = self.train.optimizer == "adamw"
         grad = grad if decoupled else self._decayed(grad)
         mean, square = self.moments
         mean.lerp_(grad, 1 - beta1)
         square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        scale = 1 / math.sqrt(1 - beta2**self.n_updates)
         denominator = square.sqrt().mul_(scale).add_(self.train.eps)
-        update = (mean / denominator).mul_(lr / (1 - beta1**self.n_updates))
+        update = (mean / denominator).mul_(lr / debias)
         if decoupled and self.decays:
             update.addcmul_(lr * self.weight_decay, self._flat(self.parameters))
         return update

@@ -17,7 +17,7 @@ from icl.rng import Draw
 from icl.runs import RunFolder
 from icl.training.bank import Bank, History
 
-EVALUATION_PROMPTS = 8192
+EVALUATION_PROMPTS, EVALUATION_BATCHES = 8192, 32  # at most; small batches are for large models, or for a quick look
 LIBRARIES = ("icl-lab", "torch", "numpy", "hydra-core", "transformers", "accelerate")
 
 
@@ -57,7 +57,7 @@ def write_outcome(cfg: Any, folder: RunFolder, bank: Bank, part: Slice) -> None:
 def result(cfg: Any, folder: RunFolder, bank: Bank, part: Slice) -> dict[str, Any]:
     final = part.of(part.final_loss)
     unit = getattr(bank.objective, "unit", "loss")
-    known = getattr(bank.task, "known_half_mse", dict)()
+    known = getattr(bank.task, "known_half_mse", dict)() if unit in PER_MSE else {}
     return {
         "name": cfg.name,
         "id": folder.id,
@@ -66,7 +66,7 @@ def result(cfg: Any, folder: RunFolder, bank: Bank, part: Slice) -> dict[str, An
         "loss_name": unit,
         "final_loss": final,
         "diverged": [seed for seed, loss in zip(part.seeds, final, strict=True) if not math.isfinite(loss)],
-        "theory": {name: 2 * value * PER_MSE.get(unit, 0.5) for name, value in known.items()},
+        "theory": {name: 2 * value * PER_MSE[unit] for name, value in known.items()},
         "objective": plain(cfg.objective).get("_target_", ""),
         "stream": cfg.train.stream,
         "steps": cfg.train.steps,
@@ -83,7 +83,8 @@ def result(cfg: Any, folder: RunFolder, bank: Bank, part: Slice) -> dict[str, An
 def final_loss(bank: Bank) -> list[float]:
     """The objective of every member on the same fresh prompts (exact if the objective is)."""
     draw = Draw([bank.train.data_seed], "final", device=bank.device, dtype=bank.dtype)
-    sample = bank.task.sample(EVALUATION_PROMPTS, draw) if bank.objective.needs_sample else None
+    n_prompts = min(EVALUATION_PROMPTS, EVALUATION_BATCHES * bank.train.batch_size)
+    sample = bank.task.sample(n_prompts, draw) if bank.objective.needs_sample else None
     with torch.no_grad():
         loss = bank.objective(bank.model, sample)
     return loss.expand(len(bank.seeds)).tolist()

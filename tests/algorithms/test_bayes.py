@@ -1,6 +1,7 @@
 """The Bayes predictor against the conditional mean of the joint Gaussian, and nothing better."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -77,3 +78,12 @@ def test_impossible_constants_are_refused():
             Bayes(noise_std=noise_std)
     with pytest.raises(ValueError, match="w_covariance"):
         Bayes(noise_std=0.1, w_covariance=-torch.eye(4))
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.5])
+def test_it_answers_with_weights_if_asked_to(noise_std, draw):
+    prompt = Prompt(draw.normal(5, 9, 4), draw.normal(5, 9), draw.normal(5, 4))
+    labels = Bayes(noise_std=noise_std, w_covariance=prior(draw))
+    weights = replace(labels, returns="weights")(prompt)
+    assert weights.shape == (2, 1, 5, 4)
+    torch.testing.assert_close(torch.einsum("tmbd,mbd->tmb", weights, prompt.x_query), labels(prompt), **EXACT)

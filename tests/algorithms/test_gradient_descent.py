@@ -61,6 +61,26 @@ def test_the_identity_as_preconditioner_is_plain(draw):
     torch.testing.assert_close(same(prompt), plain(prompt), **EXACT)
 
 
+@pytest.mark.parametrize("n_outputs", [None, 2])
+@pytest.mark.parametrize("started", [False, True])
+def test_it_answers_with_weights_if_asked_to(n_outputs, started, draw):
+    prompt, out = prompts(draw, n_outputs), () if n_outputs is None else (n_outputs,)
+    labels = GradientDescent(step_size=0.2, steps=4, w_init=draw.normal(4, *out)[0] if started else None)
+    weights = replace(labels, returns="weights")(prompt)
+    assert weights.shape == (5, 1, 3, 4, *out)
+    torch.testing.assert_close(torch.einsum("tmbd...,mbd->tmb...", weights, prompt.x_query), labels(prompt), **EXACT)
+
+
+def test_prompts_as_the_last_axis_in_memory_give_the_same(draw):
+    x, y, x_query = draw.normal(9, 4, 3)[:, None], draw.normal(9, 3), draw.normal(4, 3)
+    x = x[:, 0].permute(0, 3, 1, 2)  # (1, 3, 9, 4) with stride 1 along the prompts
+    prompt = Prompt(x, y.mT, x_query.mT)
+    plain = Prompt(*(t.contiguous() for t in (prompt.x, prompt.y, prompt.x_query)))
+    assert prompt.x.stride(1) == 1 != plain.x.stride(1)
+    algorithm = GradientDescent(step_size=0.3, steps=5)
+    torch.testing.assert_close(algorithm(prompt), algorithm(plain), **EXACT)
+
+
 def test_entry_zero_is_zero_and_steps_goes_on(draw):
     prompt, algorithm = prompts(draw), GradientDescent(step_size=0.2, steps=2)
     assert algorithm(prompt).shape == (3, 1, 3)

@@ -9,8 +9,10 @@ from icl.algorithms.gradient_descent import GradientDescent
 from icl.algorithms.gradient_descent_plus_plus import GradientDescentPlusPlus
 from icl.algorithms.least_squares import LeastSquares
 from icl.algorithms.ridge import Ridge
-from icl.algorithms.steps import each_step
+from icl.algorithms.steps import asked_for, check_returns, each_step
 from icl.core import Prompt
+from icl.tasks.linear_regression import LinearRegression
+from icl.tasks.weight_prediction import WeightPrediction
 from tolerances import EXACT
 
 ALL = [
@@ -36,3 +38,11 @@ def test_a_constant_is_for_every_step_and_a_sequence_has_one_a_step():
     assert each_step("a", 0.5, 3) == [0.5, 0.5, 0.5]
     assert each_step("a", [1.0, 2.0, 3.0], 2) == [1.0, 2.0]
     assert each_step("a", 0.5, 0) == []
+
+
+def test_an_answer_is_what_the_task_asks_for():
+    assert asked_for(LinearRegression(dim=2, n_context=3)) == "prediction"
+    assert asked_for(WeightPrediction(dim=2, n_context=3)) == "weights"
+    check_returns("weights")
+    with pytest.raises(ValueError, match="returns=votes must be prediction or weights"):
+        check_returns("votes")

@@ -126,6 +126,7 @@ def test_record_has_the_documented_keys_and_no_nan():
         "x_label",
         "y_label",
         "x",
+        "y",
         "log_x",
         "log_y",
         "model",

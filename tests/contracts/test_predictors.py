@@ -11,18 +11,23 @@ from tolerances import EXACT
 
 PREDICTORS = [("model", option) for option in options("model")] + [("algorithm", o) for o in options("algorithm")]
 FLOAT64 = "dtype=float64"
+FITS = {  # what an option needs beside the default task and sizes
+    "chain_of_thought": ("task=weight_prediction", "model.n_thoughts=3"),  # with drawn weights thoughts grow as 3^T
+    "chain_of_thought_block": ("task=weight_prediction", "model.n_thoughts=3"),
+    "gradient_descent_weights": ("task=weight_prediction",),
+}
 
 
 def predictor_of(group: str, option: str):
     """A predictor with drawn weights, and a task that it fits; two members."""
     if group == "model":
-        cfg = composed(f"model={option}", FLOAT64, "n_seeds=2")
+        cfg = composed(f"model={option}", FLOAT64, "n_seeds=2", *FITS.get(option, ()))
         model = build_model(cfg)
         model.reset(Draw([0, 1], "init", dtype=torch.float64))
         for parameter in model.parameters():
             parameter.requires_grad_(False).mul_(20)  # away from zero, so that differences would show
         return model, build(cfg.task, key="task")
-    cfg = composed(f"+algorithm@references.a={option}", FLOAT64)
+    cfg = composed(f"+algorithm@references.a={option}", FLOAT64, *FITS.get(option, ()))
     return build(cfg.references.a, key="references.a"), build(cfg.task, key="task")
 
 
@@ -37,9 +42,9 @@ def pair(request):
 
 
 def test_a_trajectory_is_a_stack_of_predictions(pair):
-    predictor, prompt, _ = pair
+    predictor, prompt, task = pair
     trajectory = predictor(prompt)
-    assert trajectory.shape[1:] == prompt.x_query.shape[:2]
+    assert trajectory.shape[1:] == task.sample(4, Draw([0, 1], "contract", dtype=torch.float64)).target.shape
     assert trajectory.shape[0] >= 2
     assert trajectory[0].abs().max() == 0
 
@@ -56,6 +61,8 @@ def test_fewer_steps_are_the_beginning_of_the_trajectory(pair):
 
 def test_the_order_of_the_context_does_not_matter(pair):
     predictor, prompt, _ = pair
+    if getattr(predictor, "order_matters", False):
+        pytest.skip("its tokens have positions and see only those before them")
     order = torch.randperm(prompt.y.shape[2], generator=torch.Generator().manual_seed(0))
     mixed = Prompt(prompt.x[:, :, order], prompt.y[:, :, order], prompt.x_query)
     torch.testing.assert_close(predictor(mixed), predictor(prompt), rtol=1e-8, atol=1e-10)
@@ -70,9 +77,8 @@ def test_prompts_of_a_batch_do_not_leak(pair):
 def test_a_shared_prompt_is_answered_by_every_member(pair):
     predictor, _, task = pair
     shared = prompt_of(task, seeds=(0,))
-    torch.testing.assert_close(
-        last_step(predictor, shared).expand(2, -1), last_step(predictor, shared.expand(2)), rtol=1e-8, atol=1e-10
-    )
+    by_member = last_step(predictor, shared.expand(2))
+    torch.testing.assert_close(last_step(predictor, shared).expand_as(by_member), by_member, rtol=1e-8, atol=1e-10)
 
 
 def test_every_prefix_is_the_call_on_the_truncated_prompt(pair):
@@ -80,4 +86,4 @@ def test_every_prefix_is_the_call_on_the_truncated_prompt(pair):
     found = every_prefix(predictor, prompt.x[:, :, :4], prompt.y[:, :, :4])
     for i in range(1, 4):
         truncated = Prompt(prompt.x[:, :, :i], prompt.y[:, :, :i], prompt.x[:, :, i])
-        torch.testing.assert_close(found[..., i], predictor(truncated), rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(found[:, :, :, i], predictor(truncated), rtol=1e-8, atol=1e-10)

@@ -9,6 +9,7 @@ import torch
 from icl.rng import Draw
 from icl.tasks.linear_regression import LinearRegression
 from icl.tasks.linear_regression_theory import NotKnown
+from tolerances import EXACT
 
 SKEWED = {"covariance_spectrum": [1.0, 1.0, 0.25, 0.0625, 1.0], "rotation_seed": 3}
 
@@ -147,3 +148,20 @@ def test_what_is_not_known_says_what_it_needs():
     with pytest.raises(NotKnown, match="preconditioned"):
         LinearRegression(dim=5, n_context=8, **SKEWED).best_step_size()
     assert "bayes" not in LinearRegression(dim=5, n_context=8, **SKEWED).known_half_mse()
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.5])
+def test_a_target_at_every_position_is_the_function_without_noise(noise_std, draw):
+    task = LinearRegression(dim=3, n_context=4, noise_std=noise_std)
+    every, alone = dataclasses.replace(task, positions="every").sample(5, draw.at(0)), task.sample(5, draw.at(0))
+    assert torch.equal(every.prompt.y, alone.prompt.y)
+    x, y = every.prompt.positions()
+    torch.testing.assert_close(every.target, torch.einsum("mbpd,mbd->mbp", x, every.w_star), **EXACT)
+    torch.testing.assert_close(every.target[..., -1], alone.target, **EXACT)
+    assert torch.allclose(every.target[..., :-1], y[..., :-1]) == (noise_std == 0)
+    assert dataclasses.replace(task, positions="every").known_half_mse() == {}
+
+
+def test_every_position_takes_one_label():
+    with pytest.raises(ValueError, match="positions=every takes no n_outputs=2"):
+        LinearRegression(dim=3, n_context=4, positions="every", n_outputs=2)

@@ -61,7 +61,7 @@ def test_an_interrupted_bank_goes_on_with_the_same_bits(tmp_path, budget_steps, 
     whole = bank_of([0, 1])
     expected = whole.run()
     broken = bank_of([0, 1], folder=tmp_path)
-    original, calls = Bank._step, []
+    original, calls = Bank.step, []
 
     def interrupted(self, step):
         calls.append(step)
@@ -69,10 +69,10 @@ def test_an_interrupted_bank_goes_on_with_the_same_bits(tmp_path, budget_steps, 
             raise KeyboardInterrupt
         return original(self, step)
 
-    monkeypatch.setattr(Bank, "_step", interrupted)
+    monkeypatch.setattr(Bank, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         broken.run()
-    monkeypatch.setattr(Bank, "_step", original)
+    monkeypatch.setattr(Bank, "step", original)
     resumed = bank_of([0, 1], folder=tmp_path)
     history = resumed.run()
     for name, value in weights(whole).items():
@@ -101,7 +101,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, capsys):
     assert found is not None
     assert found[1]["step"] < 40
     assert "damaged" in capsys.readouterr().out
-    (tmp_path / PREVIOUS).write_bytes(data[: len(data) // 2])
+    assert not (tmp_path / PREVIOUS).exists()  # it is the newest now
+    path.write_bytes(data[: len(data) // 2])
     with pytest.raises(RunError, match="truncated"):
         load_checkpoint(tmp_path)
 

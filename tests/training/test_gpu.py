@@ -1,4 +1,6 @@
-"""The same on a CUDA device: draws, fast forms, training, resume. `scripts/lab test -m gpu` on a machine that has one."""
+"""The same on a CUDA device: draws, fast forms, training, resume. `scripts/lab test -m gpu`, where there is one."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,18 +57,82 @@ def test_population_training_is_that_of_the_cpu():
 def test_an_interrupted_bank_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     whole = model_on("cuda")
     fit(TASK, whole, Last(), TRAIN, seeds=range(3))
-    original = Bank._step
+    original = Bank.step
 
     def interrupted(self, step):
         if step == 33:
             raise KeyboardInterrupt
         return original(self, step)
 
-    monkeypatch.setattr(Bank, "_step", interrupted)
+    monkeypatch.setattr(Bank, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(TASK, model_on("cuda"), Last(), TRAIN, seeds=range(3), folder=tmp_path)
-    monkeypatch.setattr(Bank, "_step", original)
+    monkeypatch.setattr(Bank, "step", original)
     resumed = model_on("cuda")
     fit(TASK, resumed, Last(), TRAIN, seeds=range(3), folder=tmp_path)
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value)
+
+
+GRAPH = replace(TRAIN, cuda_graph=True)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("stream", ["own", "shared"])
+def test_a_step_in_a_graph_is_the_ordinary_step(optimizer, stream):
+    """The same random numbers, the same update; a new graph for each stage of the curriculum."""
+    recipe = replace(GRAPH, optimizer=optimizer, stream=stream, schedule="cosine", weight_decay=0.1,
+                     curriculum={"task.n_context": {0: 5, 30: 10}})  # fmt: skip
+    graphed, plain = model_on("cuda"), model_on("cuda")
+    ours = fit(TASK, graphed, Last(), recipe, seeds=range(3))
+    theirs = fit(TASK, plain, Last(), replace(recipe, cuda_graph=False), seeds=range(3))
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(graphed.state_dict()[name], value, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(torch.stack(ours.loss), torch.stack(theirs.loss), rtol=1e-9, atol=1e-11)
+
+
+def test_a_graphed_bank_goes_on_with_the_same_bits(tmp_path):
+    whole, resumed = model_on("cuda"), model_on("cuda")
+    fit(TASK, whole, Last(), GRAPH, seeds=range(3))
+    bank = Bank(task=TASK, model=model_on("cuda"), objective=Last(), train=GRAPH, seeds=range(3), folder=tmp_path)
+    original = bank.step
+
+    def interrupted(step):
+        if step == 33:
+            raise KeyboardInterrupt
+        return original(step)
+
+    bank.step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        bank.run()
+    fit(TASK, resumed, Last(), GRAPH, seeds=range(3), folder=tmp_path)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value)
+
+
+def test_tf32_is_for_those_who_ask():
+    """The flag is back after a training, and a training without it never sets it."""
+    seen = []
+
+    class Watching(Last):
+        def __call__(self, model, sample):
+            seen.append(torch.get_float32_matmul_precision())
+            return super().__call__(model, sample)
+
+    for matmul in ("fp32", "tf32"):
+        fit(TASK, model_on("cuda"), Watching(), replace(TRAIN, steps=1, matmul=matmul), seeds=range(3))
+    assert seen == ["highest", "high"]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_are_one_plain_loop(tmp_path):
+    import ranked
+    from icl.training.elastic import over_ranks
+
+    ways = {"ddp": {}, "fsdp2": {"sharding": "fsdp2"}}
+    found = over_ranks(ranked.all_ways, str(tmp_path), ways, "cuda", devices=2, device="cuda")
+    for one in found.values():
+        assert one["ranks"] == 2
+        assert one["resumed"] == {key: one[key] for key in ("weights", "loss", "steps")}
+    torch.testing.assert_close(torch.tensor(found["ddp"]["loss"]), torch.tensor(found["fsdp2"]["loss"]))

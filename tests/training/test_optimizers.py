@@ -72,3 +72,26 @@ def test_schedules_hold_then_fall_to_zero():
     assert schedule_factor(cosine, 50) == pytest.approx(0.5)
     warm = Train(steps=100, warmup=10)
     assert [schedule_factor(warm, k) for k in (0, 4, 9, 99)] == [0.1, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("resumed_at", [0, 7])
+def test_the_update_that_a_graph_can_hold_is_the_ordinary_one(recipe, clip, resumed_at, draw):
+    """Rates from a table on the device, in float64; also after a resume in the middle of the table."""
+    train = Train(steps=12, clip=clip, schedule="cosine", warmup=3, **RECIPES[recipe])
+    plain = [draw.normal(3, 4, 2)[0], draw.normal(3, 5)[0]]
+    table = [p.clone() for p in plain]
+    lrs = [1e-3, 3e-2, 0.1]
+    ours, theirs = BankOptimizer(table, train, lr=lrs), BankOptimizer(plain, train, lr=lrs)
+    for step in range(train.steps):
+        if step == resumed_at:
+            ours.load(theirs.state(), n_updates=step)
+            for mine, other in zip(table, plain, strict=True):
+                mine.copy_(other)
+            ours.to_device()
+        theirs.step([p**3 for p in plain], schedule_factor(train, step))
+        if step >= resumed_at:
+            ours.step_on_device([p**3 for p in table])
+    for mine, other in zip(table, plain, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)

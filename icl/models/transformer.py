@@ -1,0 +1,98 @@
+"""A GPT-style transformer that learns in context: pre-LN, GELU, learned positions, guesses at every x.
+
+References:
+    Garg et al. 2022, What can transformers learn in-context?, arXiv:2208.01066
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from icl.core import Prompt
+from icl.models.gpt import GPT, check_sizes
+from icl.models.gpt_layers import Decoders, normed
+from icl.rng import Draw
+
+
+class Transformer(nn.Module):
+    """Tokens x_1, (y_1, 0, ..), x_2, .. of width E go through L causal layers; a step is a layer.
+
+    Entry l of a trajectory is what the trained read-out says to the tokens after layer l, through the final LayerNorm
+    (for l < L nothing trained it to say anything); entry 0 is 0. The stack is untied and has no step beyond its last;
+    `passes` goes through the whole of it again.
+    """
+
+    order_matters: ClassVar[bool] = True  # of the context: tokens have positions, and see only those before them
+    n_passes: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        n_context: int,
+        n_layers: int = 3,
+        width: int = 64,
+        n_heads: int = 2,
+        n_seeds: int = 1,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
+        self.n_layers = n_layers
+        self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
+                       n_seeds=n_seeds, device=device, dtype=dtype)  # fmt: skip
+
+    def reset(self, draw: Draw) -> None:
+        """First values; `GPT.reset`."""
+        self.gpt.reset(draw)
+
+    def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
+        """The guess at the query after every layer."""
+        return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
+
+    def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
+        """The guess at the query after the last layer."""
+        return self.last_every_prefix(*prompt.positions())[..., -1]
+
+    def every_prefix(
+        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
+    ) -> Float[Tensor, "T M B P"]:
+        """The guess at every position after 0..steps layers, in one pass.
+
+        Raises:
+            ValueError: `steps` < 0, or more than the layers.
+        """
+        steps = self.n_layers if steps is None else steps
+        if not 0 <= steps <= self.n_layers:
+            raise ValueError(f"steps={steps} must be in 0..{self.n_layers}, the layers of an untied stack")
+        return torch.cat([_after_layers(*part, steps) for part in self.gpt.chunks(x, y)], dim=1)
+
+    def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
+        """`every_prefix(x, y)[-1]`, without the read-outs of the other layers."""
+        return self.passes(x, y, 1)[-1]
+
+    def passes(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], n: int) -> Float[Tensor, "K M B P"]:
+        """The guesses after the whole stack was applied 1..n times, which nothing trained it for."""
+        if n < 1:
+            raise ValueError(f"n={n} must be >= 1")
+        return torch.cat([_after_stacks(*part, n) for part in self.gpt.chunks(x, y)], dim=1)
+
+
+def _after_layers(decoders: Decoders, x: Tensor, y: Tensor, steps: int) -> Float[Tensor, "T m B P"]:
+    h = decoders.embed(x, y)
+    guesses = [h.new_zeros(h.shape[0], *x.shape[1:3])]
+    for layer in decoders.layers[:steps]:
+        h = layer(h, decoders.n_heads)
+        guesses.append(decoders.guess(normed(h[:, :, ::2])))
+    return torch.stack(guesses)
+
+
+def _after_stacks(decoders: Decoders, x: Tensor, y: Tensor, n: int) -> Float[Tensor, "K m B P"]:
+    h, guesses = decoders.embed(x, y), []
+    for _ in range(n - 1):
+        h = decoders.stack(h)
+        guesses.append(decoders.guess(normed(h[:, :, ::2])))
+    return torch.stack([*guesses, decoders.guess(normed(decoders.stack(h, only_x=True)))])
