@@ -131,9 +131,9 @@ def torch_dtype(name: str) -> Any:
 def build_model(cfg: Any, n_seeds: int | None = None, plugins: Sequence[str] | None = None) -> Any:
     """The model of a configuration as a bank of `n_seeds` members (default: the job's), on its device."""
     members = cfg.n_seeds if n_seeds is None else n_seeds
-    plugins = cfg.plugins if plugins is None else plugins
+    own: Sequence[str] = cfg.plugins if plugins is None else plugins
     return build(
-        cfg.model, plugins=plugins, key="model", n_seeds=members, device=resolve_device(cfg.device),
+        cfg.model, plugins=own, key="model", n_seeds=members, device=resolve_device(cfg.device),
         dtype=torch_dtype(cfg.dtype),
     )  # fmt: skip
 

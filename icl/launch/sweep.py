@@ -48,7 +48,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
     failures = {key: outcome.error for key, outcome in found.items() if outcome.error}
     failures |= train([job for job in jobs if job.key not in found]) if trains else {}
     for job, returned in zip(jobs, returns, strict=True):
-        returned.hydra_cfg = compose.hydra(returned.overrides)
+        returned.hydra_cfg = compose.hydra(returned.overrides or [])
         _run(pipeline.run, job, returned, failures, found)
     earlier = launcher.__dict__.setdefault("earlier", [])  # a sweeper may launch batch after batch
     earlier += zip(jobs, returns, strict=True)
