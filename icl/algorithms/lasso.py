@@ -5,7 +5,6 @@ References:
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +23,6 @@ class Lasso(Fitted):
             raise ValueError(f"alpha={self.alpha} must be > 0 and finite (0 is least_squares)")
 
     def regressor(self) -> Any:
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso as Regressor
 
-        warnings.filterwarnings("ignore", category=ConvergenceWarning)  # fewer pairs than coordinates: no unique end
         return Regressor(alpha=self.alpha, fit_intercept=False, max_iter=self.max_iterations)

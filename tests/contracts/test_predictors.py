@@ -62,7 +62,7 @@ def test_fewer_steps_are_the_beginning_of_the_trajectory(pair):
 def test_the_order_of_the_context_does_not_matter(pair):
     predictor, prompt, _ = pair
     if getattr(predictor, "order_matters", False):
-        pytest.skip("its tokens have positions and see only those before them")
+        pytest.skip("order_matters: positions in its tokens, or ties that the order breaks; see the class")
     order = torch.randperm(prompt.y.shape[2], generator=torch.Generator().manual_seed(0))
     mixed = Prompt(prompt.x[:, :, order], prompt.y[:, :, order], prompt.x_query)
     torch.testing.assert_close(predictor(mixed), predictor(prompt), rtol=1e-8, atol=1e-10)
