@@ -170,8 +170,8 @@ def test_an_unknown_metric_is_named_with_its_nearest():
     class Loss:
         numbers = ("loss_ratio", "half_mse")
 
-    known = metrics(["gd", "ridge"], {"loss": Loss})
-    assert known == {f"{r}/loss/{n}" for r in ("gd", "ridge") for n in Loss.numbers}
+    known = metrics(["gd", "ridge"], {"loss": Loss}, {"norms": Loss})
+    assert known == {f"{r}/{n}" for r in ("gd/loss", "ridge/loss", "probes/norms") for n in Loss.numbers}
     claims = {
         "a": Claim(metric="gd/loss/los_ratio", at_most=1),
         "b": Claim(metric="gd/loss/loss_ratio", at_most=1),

@@ -9,11 +9,12 @@ from typing import Any
 from icl.config import ConfigError, nearest
 
 OVER = ("every_seed", "mean")
+PROBES = "probes"  # where a comparison's metric names its reference
 
 
 @dataclass(kw_only=True)  # not frozen: OmegaConf would refuse to merge an experiment into a frozen schema
 class Claim:
-    """A bound on one metric, `<reference>/<comparison>/<number>`.
+    """A bound on one metric, `<reference>/<comparison>/<number>` or `probes/<probe>/<number>`.
 
         at_most: 1.01      at_least: 0.999      between: [0.9, 1.1]      near: {value: 0.206, within: 1%}
 
@@ -112,9 +113,10 @@ def read(claims: Mapping[str, Any]) -> dict[str, Claim]:
     return {id: Claim(**claim) for id, claim in claims.items()}
 
 
-def metrics(references: Iterable[str], comparisons: Mapping[str, Any]) -> set[str]:
-    """Every name that a claim may use."""
-    return {f"{r}/{name}/{number}" for r in references for name, c in comparisons.items() for number in c.numbers}
+def metrics(references: Iterable[str], comparisons: Mapping[str, Any], probes: Mapping[str, Any]) -> set[str]:
+    """Every name that a claim may use; `comparisons` and `probes` are classes by the name of their mount."""
+    compared = {f"{r}/{name}/{number}" for r in references for name, c in comparisons.items() for number in c.numbers}
+    return compared | {f"{PROBES}/{name}/{number}" for name, probe in probes.items() for number in probe.numbers}
 
 
 def unknown_metrics(claims: Mapping[str, Claim], available: Iterable[str]) -> list[str]:

@@ -16,8 +16,8 @@ class Curve:
     """One figure: a line over K points a member, a scatter of K points a member, or a map of R rows of K numbers.
 
     A line has x of K numbers, `model` of M rows and `reference` of M rows or one. A scatter has x of M rows
-    (the reference's answers), `model` of M rows beside it, and no `reference`. A map has x of K and y of R numbers,
-    in `model` what belongs to each pair, in `reference` rows that it may be held against; analysis scripts draw it.
+    (the reference's answers), `model` of M rows beside it, and no `reference`. A map has x of K and y of R numbers
+    or names, in `model` R rows of K numbers, in `reference` rows that they may be held against.
     """
 
     kind: Literal["line", "scatter", "map"]

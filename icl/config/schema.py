@@ -149,6 +149,7 @@ class Lab:
     train: Train = field(default_factory=Train)
     references: dict[str, Any] = field(default_factory=dict)
     comparisons: dict[str, Any] = field(default_factory=dict)
+    probes: dict[str, Any] = field(default_factory=dict)
     max_prompts: int | None = None  # caps every comparison, for a quick look
     claims: dict[str, Any] = field(default_factory=dict)
     tracker: Any = None

@@ -84,7 +84,7 @@ def explain(argv: Sequence[str]) -> None:
     print("\nParts")
     for key in ("task", "model", "objective"):
         _definition(key, cfg[key])
-    for mount in ("references", "comparisons"):
+    for mount in ("references", "comparisons", "probes"):
         for part, node in cfg[mount].items():
             _definition(f"{mount}.{part}", node.get("model", node))
 

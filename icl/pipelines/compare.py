@@ -1,14 +1,16 @@
-"""Ask the trained model and every reference the same prompts, and keep what came out in the run folder."""
+"""Ask the trained model and every reference the same prompts, look inside it, and keep what came out in its folder."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from icl.claims.claim import PROBES
 from icl.comparisons.measured import Measured, record
 from icl.comparisons.walk import compare
 from icl.config import ConfigError, build, torch_dtype
 from icl.config.schema import plain
 from icl.pipelines.train import trained_beside, trained_job
+from icl.probes.probe import probe
 from icl.rng import Draw
 from icl.runs import Run, load
 
@@ -17,14 +19,19 @@ EVALUATION_SEED = 0  # evaluation data is the same for every model
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     """Compare the run at `run=DIR`, or the one that `cfg` trains, with the references. Returns medians over seeds."""
-    opened = load(cfg.run, cfg.plugins) if cfg.run else _trained(cfg, in_sweep)
-    asked = cfg if cfg.references else opened.config
-    if not asked.references or not asked.comparisons:
+    opened = load(cfg.run, cfg.plugins) if cfg.run else trained_run(cfg, in_sweep)
+    asked = cfg if cfg.references or cfg.probes else opened.config
+    if not (asked.references and asked.comparisons) and not asked.get("probes"):
         raise ConfigError(
-            "nothing to compare with; name an experiment (experiment=one_layer_is_one_gd_step), or mount parts: "
-            "+algorithm@references.gd=gradient_descent_optimal +comparison@comparisons.loss=loss_ratio"
+            "nothing to ask; name an experiment (experiment=one_layer_is_one_gd_step), or mount parts: "
+            "+algorithm@references.gd=gradient_descent_optimal +comparison@comparisons.loss=loss_ratio, "
+            "or +probe@probes.norms=parameter_norms"
         )
-    found = measure(opened, asked, cfg.max_prompts)
+    return show(opened, measure(opened, asked, cfg.max_prompts), in_sweep)
+
+
+def show(opened: Run, found: dict[str, Any], in_sweep: bool) -> dict[str, float]:
+    """Print what was measured and draw the report; medians over seeds."""
     if not in_sweep:
         from icl.reporting.report import write_report
 
@@ -34,7 +41,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     return {name: _median(values) for name, values in found["numbers"].items()}
 
 
-def _trained(cfg: Any, in_sweep: bool) -> Run:
+def trained_run(cfg: Any, in_sweep: bool) -> Run:
     job, mirror = trained_job(cfg, in_sweep=in_sweep)
     mirror.close()
     return Run(job.folder, tuple(cfg.plugins))
@@ -47,21 +54,44 @@ def _median(values: list[float | None]) -> float:
 
 
 def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Any]:
-    """Every comparison of `cfg` against every reference; written to comparisons.json and returned."""
+    """Every comparison of `cfg` against every reference, and every probe; written to comparisons.json and returned."""
+    found = record(compared(opened, cfg, max_prompts) | probed(opened, cfg, max_prompts))
+    opened.folder.write_record("comparisons", found)
+    return found
+
+
+def evaluation_draw(opened: Run, name: str) -> Draw:
+    parameter = next(opened.model.parameters())
+    return Draw([EVALUATION_SEED], name, device=parameter.device, dtype=torch_dtype(opened.config.dtype))
+
+
+def compared(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Measured]:
+    """<reference>/<comparison> -> what was measured."""
     model = opened.model.requires_grad_(False)
-    parameter = next(model.parameters())
     measured: dict[str, Measured] = {}
     for reference_name, node in plain(cfg.references).items():
         reference = build_reference(node, opened, f"references.{reference_name}")
         for name, comparison_node in plain(cfg.comparisons).items():
             comparison = capped(build(comparison_node, plugins=opened.plugins, key=f"comparisons.{name}"), max_prompts)
-            draw = Draw(
-                [EVALUATION_SEED], "comparison", device=parameter.device, dtype=torch_dtype(opened.config.dtype)
-            )
+            draw = evaluation_draw(opened, "comparison")
             measured[f"{reference_name}/{name}"] = compare(comparison, model, reference, opened.task, draw)
-    found = record(measured)
-    opened.folder.write_record("comparisons", found)
-    return found
+    return measured
+
+
+def probed(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Measured]:
+    """probes/<probe> -> what was measured.
+
+    Raises:
+        ConfigError: the model has no part of the kind that a probe reads.
+    """
+    measured: dict[str, Measured] = {}
+    for name, node in plain(cfg.get("probes") or {}).items():
+        asked = capped(build(node, plugins=opened.plugins, key=f"probes.{name}"), max_prompts)
+        try:
+            measured[f"{PROBES}/{name}"] = probe(asked, opened, evaluation_draw(opened, "probe"))
+        except ValueError as error:
+            raise ConfigError(f"probes.{name}: {error}") from None
+    return measured
 
 
 def build_reference(node: Mapping[str, Any], opened: Run, key: str) -> Any:
@@ -74,7 +104,7 @@ def build_reference(node: Mapping[str, Any], opened: Run, key: str) -> Any:
 
 
 def capped(comparison: Any, max_prompts: int | None) -> Any:
-    """The comparison on at most `max_prompts` prompts."""
+    """The comparison or probe on at most `max_prompts` prompts."""
     n_prompts = getattr(comparison, "n_prompts", None)
     if max_prompts is None or n_prompts is None:
         return comparison

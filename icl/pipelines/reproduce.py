@@ -40,15 +40,16 @@ def checked_claims(cfg: Any) -> dict[str, Claim]:
     """The claims; everything that could go wrong after the training is looked at before it.
 
     Raises:
-        ConfigError: there are no claims, or one names a number that no mounted comparison gives.
+        ConfigError: there are no claims, or one names a number that no mounted comparison or probe gives.
     """
     if not cfg.claims:
         raise ConfigError("nothing to judge: the configuration has no claims; name an experiment (experiment=...)")
     claims = read(plain(cfg.claims))
-    comparisons = {
-        name: locate(f"comparisons.{name}", node["_target_"]) for name, node in plain(cfg.comparisons).items()
-    }
-    if lines := unknown_metrics(claims, metrics(cfg.references, comparisons)):
+    comparisons, probes = (
+        {name: locate(f"{mount}.{name}", node["_target_"]) for name, node in plain(cfg[mount]).items()}
+        for mount in ("comparisons", "probes")
+    )
+    if lines := unknown_metrics(claims, metrics(cfg.references, comparisons, probes)):
         raise ConfigError(lines[0])
     return claims
 

@@ -8,6 +8,7 @@ import numpy as np
 from icl.reporting import canvas
 from icl.reporting.canvas import Array
 from icl.reporting.losses import draw_exact, exact_values, limit, loss_label, of_members, span_of
+from icl.reporting.maps import measured_map
 from icl.reporting.page import Panel, number, words
 
 EARLY = 0.15  # of the training: a fall that is over by then is drawn against the logarithm of the step
@@ -76,6 +77,8 @@ def half_way(steps: Array, loss: Array) -> Array:
 
 def comparison_curve(key: str, curve: Mapping[str, Any]) -> Panel | None:
     """A curve of comparisons.json; `key` is <reference>/<comparison>/<curve>."""
+    if curve.get("kind") == "map":
+        return measured_map(key, curve)
     draw = {"line": _line, "scatter": _scatter}.get(curve.get("kind", "line"))
     if draw is None or not np.isfinite(canvas.array(curve.get("model") or np.nan)).any():
         return None

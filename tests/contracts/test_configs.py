@@ -16,7 +16,7 @@ PACKAGE = conf_dir().parent / "icl"
 GROUPS = {"task": "tasks", "model": "models", "algorithm": "algorithms", "objective": "objectives",
           "comparison": "comparisons", "probe": "probes", "tracker": "tracking"}  # fmt: skip
 METHOD = {"tasks": "sample", "models": "forward", "algorithms": "__call__", "objectives": "__call__",
-          "comparisons": "measure", "probes": "__call__", "tracking": "log"}  # fmt: skip
+          "comparisons": "measure", "probes": ("measure", "measure_run"), "tracking": "log"}  # fmt: skip
 
 
 def components(room: str) -> set[str]:
@@ -24,7 +24,9 @@ def components(room: str) -> set[str]:
     found = set()
     for path in (PACKAGE / room).glob("*.py"):
         kind = getattr(importlib.import_module(f"icl.{room}.{path.stem}"), camel_case(path.stem), None)
-        if inspect.isclass(kind) and hasattr(kind, METHOD[room]) and not inspect.isabstract(kind):
+        methods = METHOD[room] if isinstance(METHOD[room], tuple) else (METHOD[room],)
+        concrete = inspect.isclass(kind) and not (inspect.isabstract(kind) or getattr(kind, "_is_protocol", False))
+        if concrete and any(hasattr(kind, method) for method in methods):
             found.add(path.stem)
     return found
 
@@ -66,6 +68,11 @@ def test_trackers_build(option):
 @pytest.mark.parametrize("option", options("comparison"))
 def test_comparisons_build(option):
     validate(composed(f"+comparison@comparisons.c={option}"))
+
+
+@pytest.mark.parametrize("option", options("probe"))
+def test_probes_build(option):
+    validate(composed(f"+probe@probes.p={option}"))
 
 
 @pytest.mark.parametrize("option", options("algorithm"))

@@ -1,0 +1,20 @@
+"""Look inside a finished run, or one that is trained now, and add what the probes found to its folder."""
+
+from typing import Any
+
+from icl.comparisons.measured import record
+from icl.config import ConfigError
+from icl.pipelines.compare import probed, show, trained_run
+from icl.runs import load
+
+
+def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
+    """Probe the run at `run=DIR`, or the one that `cfg` trains. Returns medians over seeds."""
+    opened = load(cfg.run, cfg.plugins) if cfg.run else trained_run(cfg, in_sweep)
+    asked = cfg if cfg.probes else opened.config
+    if not asked.get("probes"):
+        raise ConfigError("nothing to probe; mount a probe, e.g. +probe@probes.norms=parameter_norms")
+    found = record(probed(opened, asked, cfg.max_prompts))
+    known = opened.folder.record("comparisons") if opened.folder.has("comparisons.json") else {}
+    opened.folder.write_record("comparisons", {part: known.get(part, {}) | new for part, new in found.items()})
+    return show(opened, found, in_sweep)

@@ -1,0 +1,6 @@
+"""`scripts/lab probe`: see icl/pipelines/probe.py."""
+
+from icl.config import main
+
+if __name__ == "__main__":
+    main("probe")()
