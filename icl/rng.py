@@ -46,6 +46,14 @@ class Draw:
         """Uniform on [0, 1), (M, *shape)."""
         return self._fill(torch.Tensor.uniform_, shape)
 
+    def gamma(self, shape: float, *sizes: int) -> Tensor:
+        """Gamma of the given shape and scale 1, (M, *sizes)."""
+
+        def fill(out: Tensor, generator: torch.Generator) -> Tensor:
+            return out.copy_(torch._standard_gamma(torch.full_like(out, shape), generator=generator))
+
+        return self._fill(fill, sizes)
+
     def integers(self, high: int, *shape: int) -> Tensor:
         """Uniform on 0..high-1 as int64, (M, *shape)."""
         return self._fill(lambda out, generator: out.random_(0, high, generator=generator), shape, torch.int64)

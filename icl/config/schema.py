@@ -27,10 +27,11 @@ STREAMS = ("own", "shared")
 MATMULS = ("fp32", "tf32")
 LIKE_A_NUMBER = re.compile(r"[-+.]?[0-9]")
 # Fields of `train` that cannot change a number, and therefore are no part of what a run is.
-BOOKKEEPING = ("max_seconds", "log_every", "n_snapshots", "checkpoint_every")
+BOOKKEEPING = ("max_seconds", "log_every", "n_snapshots", "snapshot_at", "checkpoint_every")
 # How one large model is spread over ranks: a part of what a run is where it is used.
 RANKS = {"accelerate": None, "devices": 1}
 CUDA = {"matmul": "fp32", "cuda_graph": False}  # the same for fields of `train` that only a GPU has
+LATER: dict[str, Any] = {"n_batches": None}  # the same for fields that older runs do not have
 # Fields of `train` in which the members of one bank may differ.
 PER_MEMBER = ("lr", "weight_decay", "clip")
 
@@ -75,13 +76,15 @@ class Train:
     warmup: int = 0
     stream: str = "own"
     data_seed: int = 0  # keys the shared stream
+    n_batches: int | None = None  # the prompts of the first n_batches steps again and again; 1 is full-batch training
     curriculum: Any = None  # {"task.n_context": {0: 5, 1000: 10}}
     fast_matmul: bool = False  # CPU: the faster fp32 GEMM, where its error check passes
     matmul: str = "fp32"  # CUDA: or tf32, which keeps 10 bits of mantissa
     cuda_graph: bool = False  # CUDA: the whole step in one launch
     max_seconds: float | None = None
     log_every: int = 10
-    n_snapshots: int = 20
+    n_snapshots: int = 20  # about as many, at log-spaced steps
+    snapshot_at: list[int] | None = None  # and at these steps
     checkpoint_every: int = 500
 
     def __post_init__(self) -> None:
@@ -90,6 +93,10 @@ class Train:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= low):
                 raise ConfigError(f"train.{name}={value} must be a finite number >= {low}")
+        if self.n_batches is not None and self.n_batches < 1:
+            raise ConfigError(f"train.n_batches={self.n_batches} must be >= 1, or null (fresh prompts at every step)")
+        if not all(_is_step(step) for step in self.snapshot_at or []):
+            raise ConfigError(f"train.snapshot_at={self.snapshot_at} must be steps, e.g. [0, 100, 200], or null")
         for name in ("clip", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -107,6 +114,10 @@ class Train:
         for key, stages in self.curriculum.items():
             if not isinstance(stages, Mapping) or not stages or not all(_is_step(step) for step in stages):
                 raise ConfigError(f"train.curriculum.{key}={stages} must map steps to values, e.g. {{0: 5, 1000: 10}}")
+
+    def data_step(self, step: int) -> int:
+        """The step whose prompts are seen at `step`."""
+        return step if self.n_batches is None else step % self.n_batches
 
     def _choices(self) -> None:
         if self.optimizer in MIXING_OPTIMIZERS:
@@ -202,7 +213,8 @@ def identity(cfg: Any) -> str:
 
 def trained(cfg: Any, without: tuple[str, ...]) -> dict[str, Any]:
     """What decides the numbers of a training, seeds apart, without some fields of `train`."""
-    used = {key: value for key, value in plain(cfg.train).items() if key not in CUDA or value != CUDA[key]}
+    unused = CUDA | LATER
+    used = {key: value for key, value in plain(cfg.train).items() if key not in unused or value != unused[key]}
     train = {key: value for key, value in used.items() if key not in without}
     parts = {key: plain(cfg[key]) for key in ("task", "model", "objective", "dtype")}
     parts |= {key: plain(cfg[key]) for key, unused in RANKS.items() if cfg.get(key, unused) != unused}

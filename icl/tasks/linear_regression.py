@@ -4,6 +4,7 @@ References:
     von Oswald et al. 2022, Transformers learn in-context by gradient descent, arXiv:2212.07677
     Mahankali, Hashimoto, Ma 2023, One step of gradient descent is provably optimal, arXiv:2307.03576
     Garg et al. 2022, What can transformers learn in-context?, arXiv:2208.01066
+    Ahn et al. 2023, Linear attention is (maybe) all you need, arXiv:2310.01082 (heavy-tailed inputs)
 """
 
 import math
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from icl.core import Prompt, Sample
 from icl.rng import Draw
+from icl.tasks.linear_regression_law import GAMMA_SCALE, GAMMA_SHAPE
 from icl.tasks.linear_regression_theory import LinearRegressionTheory
 
 
@@ -33,7 +35,8 @@ class LinearRegression(LinearRegressionTheory):
         quadratic   f(x) = Σ_k w_k x_k² / √3,           w ~ N(0, I)
 
     r is `input_scale`: for uniform inputs the width of the range (von Oswald's r = 1 is U(-1/2, 1/2)), for Gaussian
-    ones a standard deviation. `w_covariance` is Λ: I, Σ⁻¹, or any positive definite matrix given by rows.
+    ones a standard deviation. `inputs="gamma"` has heavy tails: z is uniform on the sphere times √g,
+    g ~ Gamma(0.1, 10), so E |z|² = 1. `w_covariance` is Λ: I, Σ⁻¹, or any positive definite matrix given by rows.
     `n_distractors` random positions of the context get a label from N(0, 1) instead of their own.
     With `n_active` < D only the first coordinates of x vary, the others are zero (a curriculum over dimensions).
     With `positions="every"` the target is f at all P = N + 1 inputs, "#M B P", the query last.
@@ -42,7 +45,7 @@ class LinearRegression(LinearRegressionTheory):
 
     dim: int
     n_context: int
-    inputs: Literal["gaussian", "uniform"] = "gaussian"
+    inputs: Literal["gaussian", "uniform", "gamma"] = "gaussian"
     input_scale: float = 1.0
     covariance_spectrum: Sequence[float] | None = None
     rotation_seed: int | None = None
@@ -76,7 +79,10 @@ class LinearRegression(LinearRegressionTheory):
 
     def _inputs(self, batch_size: int, draw: Draw) -> Float[Tensor, "M N1 D B"]:
         shape = (self.n_context + 1, self.dim, batch_size)
-        z = draw.normal(*shape) if self.inputs == "gaussian" else draw.uniform(*shape).sub_(0.5)
+        z = draw.uniform(*shape).sub_(0.5) if self.inputs == "uniform" else draw.normal(*shape)
+        if self.inputs == "gamma":
+            squares = GAMMA_SCALE * draw.gamma(GAMMA_SHAPE, self.n_context + 1, 1, batch_size)
+            z = z * (squares.sqrt() / z.norm(dim=2, keepdim=True))
         if self.covariance_spectrum is not None:
             z = self._x_root.to(z) @ z
         if self.input_scale != 1:

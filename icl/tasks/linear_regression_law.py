@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 VARIANCE = {"gaussian": 1.0, "uniform": 1 / 12}
+GAMMA_SHAPE, GAMMA_SCALE = 0.1, 10.0  # of |z|² for inputs=gamma: mean 1, variance 10
 
 
 class LinearRegressionLaw:
@@ -16,7 +17,7 @@ class LinearRegressionLaw:
 
     dim: int
     n_context: int
-    inputs: Literal["gaussian", "uniform"]
+    inputs: Literal["gaussian", "uniform", "gamma"]
     input_scale: float
     covariance_spectrum: Sequence[float] | None
     rotation_seed: int | None
@@ -66,7 +67,8 @@ class LinearRegressionLaw:
     @property
     def x_variance(self) -> float:
         """Of one coordinate of x before the covariance is applied."""
-        return VARIANCE[self.inputs] * self.input_scale**2
+        variance = GAMMA_SHAPE * GAMMA_SCALE / self.dim if self.inputs == "gamma" else VARIANCE[self.inputs]
+        return variance * self.input_scale**2
 
     def mixing(self) -> Float[Tensor, "D D"]:
         """T with x = T z, z of unit variance."""

@@ -32,9 +32,14 @@ class LinearRegressionTheory(LinearRegressionLaw):
             if not holds:
                 raise NotKnown(f"no closed form is known for this task; it needs {condition}")
 
+    @property
+    def _kurtosis(self) -> float:
+        self._need(**{"inputs=gaussian or uniform": self.inputs in KURTOSIS})  # others: dependent coordinates
+        return KURTOSIS[self.inputs]
+
     def _iid(self) -> dict[str, Any]:
         return {"n_context": self.n_context, "dim": self.dim, "x_variance": self.x_variance,
-                "kurtosis": KURTOSIS[self.inputs], "w_std": self.weight_scale, "noise_std": self.noise_std}  # fmt: skip
+                "kurtosis": self._kurtosis, "w_std": self.weight_scale, "noise_std": self.noise_std}  # fmt: skip
 
     def _nonlinear(self) -> tuple[float, float]:
         """(step size in units of the sum, mse) of the best step for relu and quadratic targets; x ~ N(0, s² I)."""
@@ -109,7 +114,7 @@ class LinearRegressionTheory(LinearRegressionLaw):
     # ---- any one-layer weights
     def check_population_loss(self) -> None:
         """Raises NotKnown unless `one_layer_half_mse` is defined."""
-        self._need(**{"target=linear": self.target == "linear"})
+        self._need(**{"target=linear": self.target == "linear", "inputs=gaussian or uniform": self.inputs in KURTOSIS})
 
     def one_layer_half_mse(
         self, P_row: Float[Tensor, "M D1"], Q: Float[Tensor, "M D1 D1"], *, normalize: bool
@@ -121,7 +126,7 @@ class LinearRegressionTheory(LinearRegressionLaw):
             return one_layer_half_mse(P_row, Q, normalize=normalize, **law)
         return one_layer_half_mse_general(
             P_row, Q, n_context=self.n_context, normalize=normalize, mixing=self.mixing().to(Q),
-            w_covariance=self.w_covariance_matrix().to(Q), kurtosis=KURTOSIS[self.inputs], noise_std=self.noise_std,
+            w_covariance=self.w_covariance_matrix().to(Q), kurtosis=self._kurtosis, noise_std=self.noise_std,
         )  # fmt: skip
 
     def _gaussian(self) -> dict[str, Any]:

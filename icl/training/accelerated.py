@@ -22,7 +22,7 @@ from icl.config.build import check_component, locate
 from icl.config.machines import Accelerate
 from icl.core import Sample
 from icl.rng import Draw
-from icl.training.bank import DATA, INIT, History, Stopped, log_spaced
+from icl.training.bank import DATA, INIT, History, Stopped, snapshot_steps
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
 from icl.training.optimizers import schedule_factor
@@ -72,7 +72,7 @@ class Large:
         self.curriculum = Curriculum(self.train.curriculum, task=self.task, objective=self.objective)
         stream = self.seed if self.train.stream == "own" else self.train.data_seed
         self.draw = Draw([stream], DATA, rank=self.rank, device=self.accelerator.device, dtype=self.dtype)
-        self.snapshot_steps = log_spaced(self.train.steps, self.train.n_snapshots)
+        self.snapshot_steps = snapshot_steps(self.train)
         self.history = History()
 
     def run(self) -> History:
@@ -104,7 +104,7 @@ class Large:
         """Prompts, gradient in `accumulation` parts, clipping and update number `step`; the loss before it."""
         task, objective = self.curriculum.at(step)
         n_parts, n_prompts = self.options.accumulation, self.train.batch_size // self.ranks
-        sample = task.sample(n_prompts, self.draw.at(step)) if objective.needs_sample else None
+        sample = task.sample(n_prompts, self.draw.at(self.train.data_step(step))) if objective.needs_sample else None
         total = torch.zeros(1, device=self.accelerator.device, dtype=self.dtype)
         for i, part in enumerate(parts(sample, n_parts)):
             with self._silent(i < n_parts - 1):

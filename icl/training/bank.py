@@ -71,7 +71,7 @@ class Bank:
         self.curriculum = Curriculum(self.train.curriculum, task=self.task, objective=self.objective)
         streams = list(self.seeds) if self.train.stream == "own" else [self.train.data_seed]
         self.draw = Draw(streams, DATA, device=self.device, dtype=self.dtype)
-        self.snapshot_steps = log_spaced(self.train.steps, self.train.n_snapshots)
+        self.snapshot_steps = snapshot_steps(self.train)
         self.history = History()
         self._graphed = GraphedStep(self) if self.train.cuda_graph else None
 
@@ -110,7 +110,11 @@ class Bank:
 
     def _eager(self, step: int) -> Tensor:
         task, objective = self.curriculum.at(step)
-        sample = task.sample(self.train.batch_size, self.draw.at(step)) if objective.needs_sample else None
+        sample = (
+            task.sample(self.train.batch_size, self.draw.at(self.train.data_step(step)))
+            if objective.needs_sample
+            else None
+        )
         loss = objective(self.model, sample)
         gradients = torch.autograd.grad(loss.sum(), self.parameters)
         self.optimizer.step(gradients, schedule_factor(self.train, step))
@@ -181,6 +185,11 @@ def tf32() -> Iterator[None]:
 
 def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def snapshot_steps(train: Train) -> set[int]:
+    """Where weights are kept: log-spaced steps, and those that were asked for."""
+    return log_spaced(train.steps, train.n_snapshots) | {s for s in train.snapshot_at or [] if s <= train.steps}
 
 
 def log_spaced(steps: int, n: int) -> set[int]:

@@ -42,11 +42,11 @@ class GraphedStep:
     def _seed(self, step: int) -> None:
         draw = self.bank.draw
         for seed, generator in zip(draw.seeds, self.generators, strict=True):
-            generator.manual_seed(stream_seed(seed, draw.name, step, draw.rank))
+            generator.manual_seed(stream_seed(seed, draw.name, self.bank.train.data_step(step), draw.rank))
 
     def _once(self, stage: tuple[Any, Any], step: int) -> Tensor:
         task, objective = stage
-        draw = replace(self.bank.draw, step=step, _generators=self.generators)
+        draw = replace(self.bank.draw, step=self.bank.train.data_step(step), _generators=self.generators)
         sample = task.sample(self.bank.train.batch_size, draw) if objective.needs_sample else None
         loss = objective(self.bank.model, sample)
         self.bank.optimizer.step_on_device(torch.autograd.grad(loss.sum(), self.bank.parameters))

@@ -19,7 +19,8 @@ def big(task, n=200_000, name="law"):
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"inputs": "uniform", "input_scale": 2.0}, SKEWED, SKEWED | {"input_scale": 0.5}]
+    "fields",
+    [{}, {"inputs": "uniform", "input_scale": 2.0}, {"inputs": "gamma"}, SKEWED, SKEWED | {"input_scale": 0.5}],
 )
 def test_inputs_have_the_stated_covariance(fields):
     task = LinearRegression(dim=5, n_context=2, **fields)
@@ -165,3 +166,14 @@ def test_a_target_at_every_position_is_the_function_without_noise(noise_std, dra
 def test_every_position_takes_one_label():
     with pytest.raises(ValueError, match="positions=every takes no n_outputs=2"):
         LinearRegression(dim=3, n_context=4, positions="every", n_outputs=2)
+
+
+def test_gamma_inputs_have_heavy_tails_and_no_closed_form():
+    """|z|² ~ Gamma(0.1, 10): mean 1, variance 10; its coordinates are uncorrelated, but not independent."""
+    task = LinearRegression(dim=5, n_context=2, inputs="gamma")
+    squares = big(task).prompt.x_query[0].square().sum(-1)
+    assert squares.mean().item() == pytest.approx(1, rel=0.05)
+    assert squares.var().item() == pytest.approx(10, rel=0.1)
+    assert task.known_half_mse().keys() == {"zero", "bayes"}  # the radius of x plays no part in these
+    with pytest.raises(NotKnown, match="inputs=gaussian or uniform"):
+        task.check_population_loss()

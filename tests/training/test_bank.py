@@ -129,6 +129,31 @@ def test_a_curriculum_changes_the_task_at_its_steps(monkeypatch):
         bank_of([0], Train(curriculum={"task.n_contxt": {0: 2}}))
 
 
+def test_a_fixed_set_of_prompts_comes_again_and_again():
+    """Two batches by turns are a plain loop over the prompts of steps 0 and 1."""
+    bank = bank_of([5], Train(steps=6, batch_size=4, optimizer="sgd", lr=0.1, n_batches=2))
+    bank.run()
+    model = LinearAttention(dim=3, dtype=torch.float64)
+    model.reset(Draw([5], INIT, dtype=torch.float64))
+    batches = [TASK.sample(4, Draw([5], DATA, step=step, dtype=torch.float64)) for step in (0, 1)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(6):
+        optimizer.zero_grad()
+        Last()(model, batches[step % 2]).sum().backward()
+        optimizer.step()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(weights(bank)[name], value, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ConfigError, match="n_batches=0 must be >= 1"):
+        Train(n_batches=0)
+
+
+def test_weights_are_kept_at_the_steps_that_were_asked_for():
+    history = bank_of([0], Train(steps=6, batch_size=2, n_snapshots=0, snapshot_at=[2, 5, 9])).run()
+    assert set(history.snapshots) == {2, 5}
+    with pytest.raises(ConfigError, match="snapshot_at"):
+        Train(snapshot_at=[-1])
+
+
 def test_log_spaced_steps_hold_both_ends():
     assert {0, 1, 3000} <= log_spaced(3000, 20)
     assert log_spaced(0, 5) == {0}
