@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from icl.atomic import write_bytes, write_json
 from icl.config import ConfigError, build, torch_dtype
 from icl.config.build import resolve_device
 from icl.config.schema import plain
-from icl.runs import Run, RunError, load, write_bytes, write_json
+from icl.runs import Run, RunError, load
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

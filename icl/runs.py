@@ -10,65 +10,24 @@
         claims.json          the judged claims                 report.html            the figures
         done.json            written last: this run is finished
 
-Everything is written to a temporary file and renamed, so no reader ever sees half a file.
+Everything is written atomically (`icl.atomic`), so no reader ever sees half a file.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from icl.atomic import write_bytes, write_json, write_link
+
 FORMAT = 1  # of the folder; a reader refuses another
 
 
 class RunError(RuntimeError):
     """A run folder that cannot be used: one line that says which and why."""
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Atomically: after a crash the file is the old one or the new one, never a part.
-
-    Raises:
-        OSError: with the name of `path`; the old file is still there.
-    """
-    temporary = path.with_name(f"{_stem(path)}{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    _remove_remains(path)
-
-
-def _stem(path: Path) -> str:
-    return f".{path.name}.{os.uname().nodename}."
-
-
-def _remove_remains(path: Path) -> None:
-    """Temporary files of `path` that processes of this machine left when they were killed."""
-    for left in path.parent.glob(f"{_stem(path)}*.tmp"):
-        pid = left.name.split(".")[-2]
-        try:
-            os.kill(int(pid), 0)
-        except (ProcessLookupError, ValueError):
-            left.unlink(missing_ok=True)
-        except OSError:  # it lives, under another user
-            continue
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, (json.dumps(value, indent=1, default=str) + "\n").encode())
 
 
 def digest(value: Any) -> str:
@@ -121,13 +80,7 @@ class RunFolder:
 
     def make_latest(self) -> None:
         """`outputs/<name>/latest` points here, where the file system has links."""
-        link = self.path.with_name("latest")
-        temporary = link.with_name(f"{_stem(link)}{os.getpid()}.tmp")
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(self.id)
-            temporary.replace(link)
-            _remove_remains(link)
+        write_link(self.path.with_name("latest"), self.id)
 
     # ---- reading
     def record(self, name: str) -> Any:

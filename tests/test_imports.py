@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "icl"
 LAYERS = [
-    {"core", "rng"},
+    {"core", "rng", "atomic"},
     {"theory"},
     {"tasks", "models", "constructions", "tracking"},
     {"config", "runs", "pretrained"},

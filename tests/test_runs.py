@@ -7,8 +7,9 @@ import torch
 
 from command import call
 from icl import load
+from icl.atomic import write_bytes
 from icl.config import ConfigError
-from icl.runs import RunError, RunFolder, digest, write_bytes
+from icl.runs import RunError, RunFolder, digest
 
 
 @pytest.fixture

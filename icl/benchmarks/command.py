@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from icl.atomic import write_json
 from icl.config import ConfigError, nearest
-from icl.runs import write_json
 
 WORKLOADS = {
     "lsa": "one model of one layer: the plain form and the fast ones",

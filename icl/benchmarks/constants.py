@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from icl.atomic import write_json
 from icl.config import Train
 from icl.models.linear_attention import LinearAttention
 from icl.objectives.last import Last
-from icl.runs import write_json
 from icl.tasks.linear_regression import LinearRegression
 from icl.training.bank import Bank
 

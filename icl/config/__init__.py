@@ -2,7 +2,8 @@
 
 from icl.config.app import main
 from icl.config.build import build, build_model, torch_dtype
-from icl.config.schema import ConfigError, JobFailed, Lab, Paths, Train, conf_dir, identity, nearest
+from icl.config.identity import identity
+from icl.config.schema import ConfigError, JobFailed, Lab, Paths, Train, conf_dir, nearest
 from icl.config.validate import validate
 
 __all__ = [

@@ -2,16 +2,12 @@
 
 import difflib
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import MISSING, OmegaConf
-
-from icl.runs import digest
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 # One norm or one estimate over a whole parameter tensor: inside a bank it would mix the members.
@@ -25,15 +21,6 @@ LEAST = {"steps": 0, "batch_size": 1, "warmup": 0, "log_every": 1, "checkpoint_e
 DTYPES = ("float32", "float64", "bfloat16")
 STREAMS = ("own", "shared")
 MATMULS = ("fp32", "tf32")
-LIKE_A_NUMBER = re.compile(r"[-+.]?[0-9]")
-# Fields of `train` that cannot change a number, and therefore are no part of what a run is.
-BOOKKEEPING = ("max_seconds", "log_every", "n_snapshots", "snapshot_at", "checkpoint_every")
-# How one large model is spread over ranks: a part of what a run is where it is used.
-RANKS = {"accelerate": None, "devices": 1}
-CUDA = {"matmul": "fp32", "cuda_graph": False}  # the same for fields of `train` that only a GPU has
-LATER: dict[str, Any] = {"n_batches": None}  # the same for fields that older runs do not have
-# Fields of `train` in which the members of one bank may differ.
-PER_MEMBER = ("lr", "weight_decay", "clip")
 
 
 class ConfigError(ValueError):
@@ -183,39 +170,3 @@ def conf_dir() -> Path:
 def plain(cfg: Any) -> Any:
     """A config node as resolved dicts, lists and scalars."""
     return OmegaConf.to_container(cfg, resolve=True, enum_to_str=True) if OmegaConf.is_config(cfg) else cfg
-
-
-_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Dumper(_SafeDumper):
-    """Ten times faster than OmegaConf's own, which a sweep of many jobs notices."""
-
-
-def _quoted_if_like_a_number(dumper: Any, text: str) -> Any:
-    """OmegaConf reads more texts as numbers than YAML does (1e-3)."""
-    style = "'" if LIKE_A_NUMBER.match(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _quoted_if_like_a_number)
-
-
-def as_yaml(cfg: Any) -> str:
-    """A resolved configuration as OmegaConf reads it back."""
-    return yaml.dump(plain(cfg), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
-
-
-def identity(cfg: Any) -> str:
-    """The id of a run: a hash of what is trained, and of nothing else."""
-    return digest({"n_seeds": cfg.n_seeds, "seed": cfg.seed} | trained(cfg, BOOKKEEPING))
-
-
-def trained(cfg: Any, without: tuple[str, ...]) -> dict[str, Any]:
-    """What decides the numbers of a training, seeds apart, without some fields of `train`."""
-    unused = CUDA | LATER
-    used = {key: value for key, value in plain(cfg.train).items() if key not in unused or value != unused[key]}
-    train = {key: value for key, value in used.items() if key not in without}
-    parts = {key: plain(cfg[key]) for key in ("task", "model", "objective", "dtype")}
-    parts |= {key: plain(cfg[key]) for key, unused in RANKS.items() if cfg.get(key, unused) != unused}
-    return parts | {"train": train}

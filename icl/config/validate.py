@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from icl.config.build import build, build_model, check_component, on_this_machine, resolve_device
+from icl.config.identity import CUDA
 from icl.config.machines import Accelerate, Cluster, read
-from icl.config.schema import CUDA, DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
+from icl.config.schema import DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
 
 COMPONENTS = ("task", "model", "objective", "tracker")
 NAME = re.compile(r"\w[\w.-]*")

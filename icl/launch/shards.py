@@ -18,7 +18,7 @@ class Ticket:
 
     @classmethod
     def of(cls, job: Job) -> "Ticket":
-        from icl.config.schema import as_yaml
+        from icl.config.yaml_text import as_yaml
 
         return cls(config=as_yaml(job.cfg), folder=str(job.folder.path.absolute()), overrides=tuple(job.overrides))
 

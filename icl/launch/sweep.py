@@ -11,11 +11,12 @@ from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from icl.atomic import write_json
 from icl.config import ConfigError, JobFailed, validate
 from icl.config.app import pipeline_of
 from icl.launch.composing import Composer
 from icl.reporting.sweep import write_member_page, write_sweep_report
-from icl.runs import RunError, write_json
+from icl.runs import RunError
 from icl.training.jobs import Job, make_job, train, unfinished
 
 NOT_SWEPT = ("launcher=", "cluster", "hydra.", "hydra/")

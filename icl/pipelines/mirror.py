@@ -6,7 +6,7 @@ from typing import Any
 from icl.config import build
 from icl.config.schema import plain
 from icl.runs import RunFolder
-from icl.training.bank import History
+from icl.training.history import History
 
 FILES = ("claims.json", "comparisons.json", "report.html", "result.json")
 

@@ -6,10 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from icl.atomic import write_bytes
 from icl.config import ConfigError
 from icl.reporting.page import Panel, code, facts, figures, folded, page, section, words
 from icl.reporting.tables import claims_table, files, numbers_table, provenance
-from icl.runs import Run, RunError, RunFolder, write_bytes
+from icl.runs import Run, RunError, RunFolder
 
 
 def write_report(folder: RunFolder) -> Path:

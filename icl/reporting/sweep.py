@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from icl.atomic import write_bytes
 from icl.reporting.page import Raw, code, figures, number, page, section, table, words
 from icl.reporting.report import command
 from icl.reporting.swept import SweptRun, read_runs
-from icl.runs import RunFolder, write_bytes
+from icl.runs import RunFolder
 
 TABLE_ROWS = 200
 MEMBER_PAGE = "<!DOCTYPE html><!-- a member of a sweep -->"  # the head of a page that another sweep may overwrite

@@ -8,7 +8,7 @@ Checkpoints hold whole tensors (safetensors, no pickle), whatever the sharding.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from icl.config import Train
-from icl.config.build import check_component, locate
 from icl.config.machines import Accelerate
 from icl.core import Sample
 from icl.rng import Draw
-from icl.training.bank import DATA, INIT, History, Stopped, snapshot_steps
+from icl.training.bank import DATA, INIT, Stopped
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
-from icl.training.optimizers import schedule_factor
+from icl.training.history import History, snapshot_steps, within
+from icl.training.optimizers import optimizer_of, schedule_factor
 from icl.training.progress import Progress
 from icl.training.sharded import accelerator_for, distribute, load_state, whole_state
 
@@ -142,7 +142,7 @@ class Large:
         """Snapshots and checkpoints of the state after `step` updates."""
         if step in self.snapshot_steps:
             state, _ = whole_state(self.loss)
-            self.history.snapshots[step] = _within("model.", state)
+            self.history.snapshots[step] = within("model.", state)
         if last or (step and step % self.train.checkpoint_every == 0):
             self._save(step)
             if self.on_log is not None and self.rank == 0:
@@ -156,12 +156,8 @@ class Large:
             return
         tensors, numbers = whole_state(self.loss, self.optimizer)
         if self.rank == 0:
-            for at, state in self.history.snapshots.items():
-                tensors |= {f"snapshot.{at}.{k}": v for k, v in state.items()}
-            tensors["loss"] = torch.stack(self.history.loss) if self.history.loss else torch.zeros(0)
-            about = {"step": step, "logged": self.history.steps, "seeds": [self.seed], "ranks": self.ranks,
-                     "seconds": self.history.seconds, "numbers": numbers}  # fmt: skip
-            save_checkpoint(self.folder, tensors, about)
+            about = {"step": step, "seeds": [self.seed], "ranks": self.ranks, "numbers": numbers}
+            save_checkpoint(self.folder, tensors | self.history.tensors(), about | self.history.facts())
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
@@ -170,17 +166,12 @@ class Large:
             return 0
         tensors, about = found
         load_state(self.loss, self.optimizer, tensors, about["numbers"])
-        snapshots: dict[int, dict[str, Tensor]] = {}
-        for key, value in _within("snapshot.", tensors).items():
-            at, name = key.split(".", 1)
-            snapshots.setdefault(int(at), {})[name] = value
-        loss = [row.to(self.accelerator.device) for row in tensors["loss"]] if about["logged"] else []
-        self.history = History(about["logged"], loss, snapshots, about["seconds"])
+        self.history = History.of(tensors, about, self.accelerator.device)
         return about["step"]
 
     def weights(self) -> dict[str, Tensor]:
         """The whole state of the model, on rank 0 (empty on the others); every rank must call it."""
-        return _within("model.", whole_state(self.loss)[0])
+        return within("model.", whole_state(self.loss)[0])
 
 
 def parts(sample: Sample | None, n: int) -> list[Sample | None]:
@@ -191,22 +182,6 @@ def parts(sample: Sample | None, n: int) -> list[Sample | None]:
     cuts = [(i * size, (i + 1) * size) for i in range(n)]
     w = sample.w_star
     return [Sample(sample.prompt.chunk(a, b), sample.target[:, a:b], None if w is None else w[:, a:b]) for a, b in cuts]
-
-
-def optimizer_of(loss: nn.Module, train: Train, options: Accelerate) -> torch.optim.Optimizer:
-    """The update rule of `train`, or the class that `accelerate.optimizer` names; one model, so any may be had."""
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    rates = {"lr": train.lr, "weight_decay": train.weight_decay}
-    if options.optimizer is not None:
-        check_component("accelerate.optimizer", options.optimizer, supplied=("params", *rates))
-        own = {key: value for key, value in options.optimizer.items() if key != "_target_"}
-        return locate("accelerate.optimizer", options.optimizer["_target_"])(loss.parameters(), **rates, **own)
-    own = {"momentum": train.momentum} if train.optimizer == "sgd" else {"betas": tuple(train.betas), "eps": train.eps}
-    return kinds[train.optimizer](loss.parameters(), **rates, **own)
-
-
-def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def fit_large(task: Any, model: Any, objective: Any, train: Train, *, seed: int = 0, **options: Any) -> History:

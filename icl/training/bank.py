@@ -7,13 +7,12 @@ their sum, and the update rule works row by row, so no member sees another; numb
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from icl.rng import Draw
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
 from icl.training.graphed import GraphedStep
+from icl.training.history import History, snapshot_steps, within
 from icl.training.optimizers import BankOptimizer, schedule_factor
 from icl.training.progress import Progress
 
@@ -31,17 +31,6 @@ INIT, DATA = "init", "train"  # names of random streams
 
 class Stopped(RuntimeError):
     """The budget `train.max_seconds` is spent; the same command resumes."""
-
-
-@dataclass
-class History:
-    """What a training leaves beside the weights. `loss[i]` are the member losses at step `steps[i]`."""
-
-    steps: list[int] = field(default_factory=list)
-    loss: list[Tensor] = field(default_factory=list)
-    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -147,12 +136,8 @@ class Bank:
         if self.folder is None:
             return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | self.optimizer.state()
-        for at, state in self.history.snapshots.items():
-            tensors |= {f"snapshot.{at}.{k}": v for k, v in state.items()}
-        tensors["loss"] = torch.stack(self.history.loss) if self.history.loss else torch.zeros(0)
-        about = {"step": step, "logged": self.history.steps, "seeds": list(self.seeds),
-                 "seconds": self.history.seconds, "cpu_seconds": self.history.cpu_seconds}  # fmt: skip
-        save_checkpoint(self.folder, tensors, about)
+        about = {"step": step, "seeds": list(self.seeds)} | self.history.facts()
+        save_checkpoint(self.folder, tensors | self.history.tensors(), about)
 
     def _resume(self) -> int:
         """Put the bank where its checkpoint left it, or draw its first values. Returns the step to go on from."""
@@ -161,14 +146,9 @@ class Bank:
         if found is None:
             return 0
         tensors, about = found
-        self.model.load_state_dict(_within("model.", tensors))
+        self.model.load_state_dict(within("model.", tensors))
         self.optimizer.load(tensors, n_updates=about["step"])
-        snapshots: dict[int, dict[str, Tensor]] = {}
-        for key, value in _within("snapshot.", tensors).items():
-            at, name = key.split(".", 1)
-            snapshots.setdefault(int(at), {})[name] = value
-        loss = [row.to(self.device) for row in tensors["loss"]] if about["logged"] else []
-        self.history = History(about["logged"], loss, snapshots, about["seconds"], about["cpu_seconds"])
+        self.history = History.of(tensors, about, self.device)
         return about["step"]
 
 
@@ -181,22 +161,6 @@ def tf32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def _within(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def snapshot_steps(train: Train) -> set[int]:
-    """Where weights are kept: log-spaced steps, and those that were asked for."""
-    return log_spaced(train.steps, train.n_snapshots) | {s for s in train.snapshot_at or [] if s <= train.steps}
-
-
-def log_spaced(steps: int, n: int) -> set[int]:
-    """About n steps from 1 to `steps` in equal ratios, and 0."""
-    if n == 0:
-        return set()
-    return {0, steps} | {int(s) for s in np.geomspace(1, max(steps, 1), n).round() if s <= steps}
 
 
 def fit(task: Any, model: Any, objective: Any, train: Train, *, seeds: Iterable[int] = (0,), **options: Any) -> History:

@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from icl.runs import RunError, write_bytes
+from icl.atomic import write_bytes
+from icl.runs import RunError
 
 FORMAT = "2"
 NAME, PREVIOUS, REFUSED = "checkpoint.safetensors", "checkpoint.previous.safetensors", "checkpoint.refused.safetensors"

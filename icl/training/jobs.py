@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icl.atomic import write_json
 from icl.config import ConfigError, Train, build, build_model, identity
 from icl.config.build import on_this_machine
-from icl.config.schema import BOOKKEEPING, PER_MEMBER, as_yaml, plain, trained
+from icl.config.identity import BOOKKEEPING, PER_MEMBER, trained
+from icl.config.schema import plain
+from icl.config.yaml_text import as_yaml
 from icl.rng import Draw
-from icl.runs import RunFolder, digest, write_json
-from icl.training.bank import Bank, History, Stopped
+from icl.runs import RunFolder, digest
+from icl.training.bank import Bank, Stopped
 from icl.training.bank_folders import MEMBERS, RECORDS, bank_folder, clear, members_of, remove
 from icl.training.curricula import Curriculum
+from icl.training.history import History
 from icl.training.large_jobs import is_large, train_large
 from icl.training.locks import Locks
 from icl.training.outcome import Slice, final_loss, write_outcome

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from icl.atomic import write_json
 from icl.config import Train, build, build_model
 from icl.config.build import resolve_device
 from icl.config.machines import Accelerate, read
-from icl.config.schema import as_yaml, plain
-from icl.runs import write_json
+from icl.config.schema import plain
+from icl.config.yaml_text import as_yaml
 from icl.training.accelerated import Large
-from icl.training.bank import Bank, History, Stopped
+from icl.training.bank import Bank, Stopped
 from icl.training.bank_folders import MEMBERS, remove
 from icl.training.elastic import RanksFailed, over_ranks
+from icl.training.history import History
 from icl.training.outcome import Slice, final_loss, write_outcome
 
 

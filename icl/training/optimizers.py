@@ -1,4 +1,4 @@
-"""SGD, Adam and AdamW for a bank: learning rate, weight decay and clipping belong to a member.
+"""SGD, Adam and AdamW for a bank: learning rate, weight decay and clipping belong to a member. One model: torch's own.
 
 `torch.optim` has one learning rate a group and `clip_grad_norm_` one norm over everything, so both would mix the
 members. Here all gradients are one matrix (M, F), a row a member, and every rule is a few row-wise operations.
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from icl.config import Train
+from icl.config.build import check_component, locate
+from icl.config.machines import Accelerate
 
 CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
@@ -125,3 +127,15 @@ class BankOptimizer:
         for i, moment in enumerate(self.moments):
             moment.copy_(state[f"optimizer.{i}"])
         self.n_updates = n_updates
+
+
+def optimizer_of(loss: nn.Module, train: Train, options: Accelerate) -> torch.optim.Optimizer:
+    """The update rule of `train`, or the class that `accelerate.optimizer` names; one model, so any may be had."""
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    rates = {"lr": train.lr, "weight_decay": train.weight_decay}
+    if options.optimizer is not None:
+        check_component("accelerate.optimizer", options.optimizer, supplied=("params", *rates))
+        own = {key: value for key, value in options.optimizer.items() if key != "_target_"}
+        return locate("accelerate.optimizer", options.optimizer["_target_"])(loss.parameters(), **rates, **own)
+    own = {"momentum": train.momentum} if train.optimizer == "sgd" else {"betas": tuple(train.betas), "eps": train.eps}
+    return kinds[train.optimizer](loss.parameters(), **rates, **own)

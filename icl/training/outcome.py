@@ -15,7 +15,8 @@ from icl.config.schema import plain
 from icl.objectives.units import PER_MSE
 from icl.rng import Draw
 from icl.runs import RunFolder
-from icl.training.bank import Bank, History
+from icl.training.bank import Bank
+from icl.training.history import History
 
 EVALUATION_PROMPTS, EVALUATION_BATCHES = 8192, 32  # at most; small batches are for large models, or for a quick look
 LIBRARIES = ("icl-lab", "torch", "numpy", "hydra-core", "transformers", "accelerate")

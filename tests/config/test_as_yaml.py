@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from icl.config.schema import as_yaml
+from icl.config.yaml_text import as_yaml
 from options import composed
 
 VALUES = ["1e-3", "1_000", "0x10", ".5", "-1", "1:30", "2020-01-01", "true", "No", "off", "null", "~", "", " a", "a: b",

@@ -2,8 +2,8 @@
 
 import pytest
 
+from icl.atomic import write_json
 from icl.launch.shards import Ticket, cut, pack
-from icl.runs import write_json
 from icl.training.bank_folders import MEMBERS, bank_folder
 from icl.training.jobs import make_job
 from options import composed

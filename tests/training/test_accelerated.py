@@ -8,10 +8,10 @@ from icl.config import Train
 from icl.config.machines import Accelerate
 from icl.objectives.last import Last
 from icl.rng import Draw
-from icl.training.accelerated import Large, fit_large, optimizer_of, parts
+from icl.training.accelerated import Large, fit_large, parts
 from icl.training.bank import DATA, INIT, fit
 from icl.training.elastic import RanksFailed, over_ranks
-from icl.training.optimizers import schedule_factor
+from icl.training.optimizers import optimizer_of, schedule_factor
 from tolerances import EXACT
 
 

@@ -10,8 +10,9 @@ from icl.objectives.population import Population
 from icl.rng import Draw
 from icl.runs import RunError
 from icl.tasks.linear_regression import LinearRegression
-from icl.training.bank import DATA, INIT, Bank, Stopped, fit, log_spaced
+from icl.training.bank import DATA, INIT, Bank, Stopped, fit
 from icl.training.checkpoints import NAME, PREVIOUS, load_checkpoint
+from icl.training.history import log_spaced
 
 TASK = LinearRegression(dim=3, n_context=5, inputs="uniform")
 TRAIN = Train(steps=40, batch_size=8, clip=0.01, lr=1e-2, schedule="linear", hold=0.5, checkpoint_every=10)
