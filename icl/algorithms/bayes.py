@@ -49,6 +49,8 @@ class Bayes:
         """
         if task.target != "linear" or task.n_distractors > 0:
             raise ValueError(f"target={task.target}, n_distractors={task.n_distractors} must be linear and 0 for bayes")
+        if getattr(task, "n_nonzero", None) is not None:
+            raise ValueError(f"n_nonzero={task.n_nonzero} must be null for bayes: its prior is Gaussian")
         return cls(noise_std=task.noise_std, w_covariance=task.w_covariance_matrix(), returns=asked_for(task))
 
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:

@@ -46,7 +46,8 @@ def mixing_of(task: Any) -> Float[Tensor, "D D"]:
         NotKnown: in no basis are inputs and weights isotropic at once, or the labels are no ⟨w, x⟩.
     """
     conditions = {"target=linear": task.target == "linear", "noise_std=0": task.noise_std == 0,
-                  "n_distractors=0": task.n_distractors == 0, "n_active=null": task.n_active is None}  # fmt: skip
+                  "n_distractors=0": task.n_distractors == 0, "n_active=null": task.n_active is None,
+                  "shift=null": getattr(task, "shift", None) is None}  # fmt: skip
     T = task.mixing()
     v_covariance = T.T @ task.w_covariance_matrix() @ T
     identity = v_covariance.diagonal().mean() * torch.eye(task.dim).to(T)

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.tasks.shifts import Shift, check_shift
+
 VARIANCE = {"gaussian": 1.0, "uniform": 1 / 12}
 GAMMA_SHAPE, GAMMA_SCALE = 0.1, 10.0  # of |z|² for inputs=gamma: mean 1, variance 10
 
@@ -25,11 +27,13 @@ class LinearRegressionLaw:
     weight_scale: float
     noise_std: float
     n_distractors: int
-    target: Literal["linear", "relu", "quadratic"]
+    target: Literal["linear", "sign", "relu", "quadratic"]
     n_hidden: int
     n_outputs: int | None
     n_active: int | None
+    n_nonzero: int | None
     positions: Literal["query", "every"]
+    shift: Shift | None
 
     def __post_init__(self) -> None:
         for name, low in (("dim", 1), ("n_context", 1), ("n_hidden", 1), ("n_distractors", 0), ("noise_std", 0),
@@ -39,8 +43,8 @@ class LinearRegressionLaw:
                 raise ValueError(f"{name}={value} must be a finite number >= {low}")
         if self.n_distractors > self.n_context:
             raise ValueError(f"n_distractors={self.n_distractors} must be <= n_context={self.n_context}")
-        for name in ("n_active", "n_outputs"):
-            value, high = getattr(self, name), self.dim if name == "n_active" else math.inf
+        for name in ("n_active", "n_nonzero", "n_outputs"):
+            value, high = getattr(self, name), math.inf if name == "n_outputs" else self.dim
             if value is not None and not 1 <= value <= high:
                 raise ValueError(f"{name}={value} must be in 1..{high}, or null")
         spectrum = self.covariance_spectrum
@@ -53,6 +57,13 @@ class LinearRegressionLaw:
             raise ValueError(f"target={self.target} takes no w_covariance and no n_outputs (only target=linear does)")
         if self.positions == "every" and self.n_outputs is not None:
             raise ValueError(f"positions=every takes no n_outputs={self.n_outputs} (one label a position)")
+        if self.n_nonzero is not None and (
+            self.target not in ("linear", "sign") or self.n_outputs is not None or self.w_covariance != "identity"
+        ):
+            raise ValueError(
+                f"n_nonzero={self.n_nonzero} needs target=linear or sign, n_outputs=null and w_covariance=identity"
+            )
+        check_shift(self)
         self._check_prior()
 
     def _check_prior(self) -> None:
@@ -91,7 +102,10 @@ class LinearRegressionLaw:
         return self.mixing() @ self.mixing().T
 
     def w_covariance_matrix(self) -> Float[Tensor, "D D"]:
-        """Λ = E w wᵀ, float64; `inverse_covariance` is the inverse of A Aᵀ, without `input_scale`."""
+        """Λ = E w wᵀ, float64; `inverse_covariance` is the inverse of A Aᵀ, without `input_scale`.
+
+        Sparse weights are no Gaussian ones: what is quadratic in w needs Λ alone, the Bayes predictor more.
+        """
         if self.w_covariance == "identity" or (
             self.w_covariance == "inverse_covariance" and self.covariance_spectrum is None
         ):
@@ -100,11 +114,12 @@ class LinearRegressionLaw:
             shape = torch.linalg.inv(self._shape_matrix @ self._shape_matrix.T)
         else:
             shape = torch.tensor([list(row) for row in self.w_covariance], dtype=torch.float64)
+        if self.n_nonzero is not None:
+            shape = shape * self.n_nonzero / self.dim
         return self.weight_scale**2 * shape
 
     @property
     def isotropic(self) -> bool:
-        """Independent coordinates of x, and w ~ N(0, λI)."""
-        return self.covariance_spectrum is None and torch.equal(
-            self.w_covariance_matrix(), self.weight_scale**2 * torch.eye(self.dim, dtype=torch.float64)
-        )
+        """Independent coordinates of x, and E w wᵀ = λI."""
+        prior = self.w_covariance_matrix()
+        return self.covariance_spectrum is None and torch.equal(prior, prior[0, 0] * torch.eye(self.dim).to(prior))

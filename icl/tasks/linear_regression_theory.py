@@ -15,6 +15,9 @@ from icl.theory import baselines, one_step
 from icl.theory.population_loss import one_layer_half_mse, one_layer_half_mse_general
 
 KURTOSIS = {"gaussian": 3.0, "uniform": 1.8}
+# Of f: its degree, f(s z) = s^degree f(z); the best step; whether E f(z)² is D (else 1).
+NONLINEAR = {"relu": (1, one_step.relu_optimum, True), "quadratic": (2, one_step.quadratic_optimum, True),
+             "sign": (0, one_step.sign_optimum, False)}  # fmt: skip
 
 
 class NotKnown(ValueError):
@@ -25,9 +28,9 @@ class LinearRegressionTheory(LinearRegressionLaw):
     """The answers of `LinearRegression`."""
 
     def _need(self, **allowed: bool) -> None:
-        """NotKnown unless the named conditions hold; distractors and inactive coordinates have no closed form."""
+        """NotKnown unless the named conditions hold; distractors, inactive coordinates and shifts are in the way."""
         allowed |= {"n_distractors=0": self.n_distractors == 0, "n_active=null": self.n_active is None,
-                    "n_outputs=null": self.n_outputs is None}  # fmt: skip
+                    "n_outputs=null": self.n_outputs is None, "shift=null": self.shift is None}  # fmt: skip
         for condition, holds in allowed.items():
             if not holds:
                 raise NotKnown(f"no closed form is known for this task; it needs {condition}")
@@ -39,14 +42,14 @@ class LinearRegressionTheory(LinearRegressionLaw):
 
     def _iid(self) -> dict[str, Any]:
         return {"n_context": self.n_context, "dim": self.dim, "x_variance": self.x_variance,
-                "kurtosis": self._kurtosis, "w_std": self.weight_scale, "noise_std": self.noise_std}  # fmt: skip
+                "kurtosis": self._kurtosis, "w_std": self.w_covariance_matrix()[0, 0].sqrt().item(),
+                "noise_std": self.noise_std}  # fmt: skip
 
     def _nonlinear(self) -> tuple[float, float]:
-        """(step size in units of the sum, mse) of the best step for relu and quadratic targets; x ~ N(0, s² I)."""
+        """(step size in units of the sum, mse) of the best step for targets that are not linear; x ~ N(0, s² I)."""
         self._need(**{"inputs=gaussian": self.inputs == "gaussian", "covariance_spectrum=null": self.isotropic})
-        degree = 1 if self.target == "relu" else 2  # f(s z) = s^degree f(z)
+        degree, optimum, _ = NONLINEAR[self.target]
         scale = self.weight_scale * self.input_scale**degree
-        optimum = one_step.relu_optimum if self.target == "relu" else one_step.quadratic_optimum
         found = optimum(n_context=self.n_context, dim=self.dim, noise_std=self.noise_std / scale)
         return found.step_size / self.input_scale**2, scale**2 * found.mse
 
@@ -84,12 +87,13 @@ class LinearRegressionTheory(LinearRegressionLaw):
             self._need()
             return 0.5 * (self.covariance_matrix() @ self.w_covariance_matrix()).trace().item()
         self._nonlinear()  # NotKnown where the moments below do not hold
-        degree = 1 if self.target == "relu" else 2
-        return 0.5 * self.dim * (self.weight_scale * self.input_scale**degree) ** 2  # E f(z)² = D for both targets
+        degree, _, by_dim = NONLINEAR[self.target]
+        return 0.5 * (self.dim if by_dim else 1) * (self.weight_scale * self.input_scale**degree) ** 2
 
     def bayes_half_mse(self) -> float:
         """The least that any predictor can reach, for isotropic linear targets (Gaussian, or without noise)."""
         self._need(**{"target=linear": self.target == "linear", "an isotropic law": self.isotropic,
+                      "n_nonzero=null": self.n_nonzero is None,
                       "inputs=gaussian or noise_std=0": self.inputs == "gaussian" or self.noise_std == 0})  # fmt: skip
         scale = math.sqrt(self.x_variance) * self.weight_scale
         return scale**2 * baselines.bayes_mse(self.n_context, self.dim, self.noise_std / scale) / 2
@@ -114,7 +118,8 @@ class LinearRegressionTheory(LinearRegressionLaw):
     # ---- any one-layer weights
     def check_population_loss(self) -> None:
         """Raises NotKnown unless `one_layer_half_mse` is defined."""
-        self._need(**{"target=linear": self.target == "linear", "inputs=gaussian or uniform": self.inputs in KURTOSIS})
+        self._need(**{"target=linear": self.target == "linear", "inputs=gaussian or uniform": self.inputs in KURTOSIS,
+                      "n_nonzero=null": self.n_nonzero is None})  # fmt: skip
 
     def one_layer_half_mse(
         self, P_row: Float[Tensor, "M D1"], Q: Float[Tensor, "M D1 D1"], *, normalize: bool

@@ -8,6 +8,7 @@ References:
     Zhang, Frei, Bartlett (2023), arXiv:2306.09927; von Oswald et al. (2022), arXiv:2212.07677.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -163,4 +164,10 @@ def relu_optimum(*, n_context: int, dim: int, noise_std: float = 0.0) -> OneStep
 def quadratic_optimum(*, n_context: int, dim: int, noise_std: float = 0.0) -> OneStep:
     """f = Σⱼ wⱼ xⱼ² / √3, w ~ N(0, I_d): b_f = 0, so no step helps and the mse stays at F = d."""
     moments = {"beta": 0.0, "power": float(dim), "weighted": float(dim * (dim + 4))}
+    return nonlinear_optimum(n_context=n_context, dim=dim, noise_std=noise_std, **moments)
+
+
+def sign_optimum(*, n_context: int, dim: int, noise_std: float = 0.0) -> OneStep:
+    """f = sign⟨w, x⟩: b_f = √(2/π) w/‖w‖, so η* = (2/π)/(d(1+σ²) + (n−1) 2/π)."""
+    moments = {"beta": 2 / math.pi, "power": 1.0, "weighted": float(dim)}
     return nonlinear_optimum(n_context=n_context, dim=dim, noise_std=noise_std, **moments)

@@ -45,7 +45,8 @@ def test_weights_have_the_stated_covariance_and_labels_are_theirs(prior):
     "fields",
     [{}, {"noise_std": 0.5}, SKEWED, {"inputs": "uniform"}, {"target": "relu", "noise_std": 0.3, "n_hidden": 10},
      {"target": "relu", "input_scale": 1.5, "weight_scale": 0.7, "n_hidden": 10},
-     {"weight_scale": 3.0, "input_scale": 0.5}],
+     {"weight_scale": 3.0, "input_scale": 0.5}, {"n_nonzero": 2, "weight_scale": 2.0},
+     {"target": "sign", "noise_std": 0.5, "input_scale": 2.0, "weight_scale": 1.5}],
 )  # fmt: skip
 def test_the_best_step_reaches_its_loss_and_nothing_nearby_does_better(fields):
     task = LinearRegression(dim=5, n_context=8, **fields)
@@ -62,7 +63,7 @@ def test_the_best_step_reaches_its_loss_and_nothing_nearby_does_better(fields):
     assert half_mse(0.9).mean() > best.mean()
     assert half_mse(1.1).mean() > best.mean()
     zero = 0.5 * sample.target[0].square()
-    assert abs(zero.mean() - task.zero_half_mse()) < 4 * zero.std() / len(zero) ** 0.5
+    assert abs(zero.mean() - task.zero_half_mse()) < 4 * zero.std() / len(zero) ** 0.5 + 1e-12
 
 
 def test_von_oswald_numbers():
@@ -177,3 +178,54 @@ def test_gamma_inputs_have_heavy_tails_and_no_closed_form():
     assert task.known_half_mse().keys() == {"zero", "bayes"}  # the radius of x plays no part in these
     with pytest.raises(NotKnown, match="inputs=gaussian or uniform"):
         task.check_population_loss()
+
+
+@pytest.mark.parametrize("n_active", [None, 3, 1])
+def test_sparse_weights_have_as_many_coordinates_as_stated(n_active):
+    task = LinearRegression(dim=5, n_context=3, n_nonzero=2, n_active=n_active)
+    sample = big(task, 4000)
+    present = sample.w_star[0] != 0
+    active = 5 if n_active is None else n_active
+    assert (present.sum(-1) == min(2, active)).all()
+    assert not present[:, active:].any()
+    assert present[:, :active].double().mean(0).tolist() == pytest.approx([min(2, active) / active] * active, abs=0.04)
+    torch.testing.assert_close(torch.einsum("bnd,bd->bn", sample.prompt.x[0], sample.w_star[0]), sample.prompt.y[0])
+
+
+def test_sparse_weights_have_no_gaussian_posterior():
+    from icl.algorithms.bayes import Bayes
+
+    task = LinearRegression(dim=5, n_context=3, n_nonzero=2)
+    assert set(task.known_half_mse()) == {"zero", "best_one_step"}
+    assert task.zero_half_mse() == pytest.approx(1.0)
+    with pytest.raises(NotKnown, match="n_nonzero=null"):
+        task.check_population_loss()
+    with pytest.raises(ValueError, match="n_nonzero=2 must be null for bayes"):
+        Bayes.best_for(task=task)
+
+
+def test_classes_are_the_sides_of_a_plane_through_zero():
+    task = LinearRegression(dim=3, n_context=200, target="sign")
+    sample = big(task, 40)
+    assert set(sample.prompt.y.unique().tolist()) == {-1.0, 1.0}
+    for x, y in zip(sample.prompt.x[0], sample.prompt.y[0]):  # separable: some direction is right about every point
+        w = torch.zeros(3, dtype=torch.float64)
+        for _ in range(20_000):  # the perceptron ends
+            wrong = (x @ w) * y <= 0
+            if not wrong.any():
+                break
+            w = w + (y[wrong][0] * x[wrong][0])
+        assert not wrong.any()
+
+
+@pytest.mark.parametrize("target", ["relu", "quadratic"])
+def test_other_functions_have_labels_of_variance_d(target):
+    task = LinearRegression(dim=20, n_context=1, target=target)
+    y = big(task, 4000).target[0].square()
+    assert abs(y.mean() - 20) < 4 * y.std() / len(y) ** 0.5
+
+
+def test_a_sparse_function_must_be_linear():
+    for fields in ({"target": "relu"}, {"n_outputs": 2}, {"w_covariance": "inverse_covariance"}):
+        with pytest.raises(ValueError, match="n_nonzero=1 needs target=linear or sign"):
+            LinearRegression(dim=3, n_context=4, n_nonzero=1, **fields)
