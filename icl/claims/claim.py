@@ -113,10 +113,16 @@ def read(claims: Mapping[str, Any]) -> dict[str, Claim]:
     return {id: Claim(**claim) for id, claim in claims.items()}
 
 
-def metrics(references: Iterable[str], comparisons: Mapping[str, Any], probes: Mapping[str, Any]) -> set[str]:
-    """Every name that a claim may use; `comparisons` and `probes` are classes by the name of their mount."""
+def metrics(
+    references: Iterable[str], comparisons: Mapping[str, Any], probes: Mapping[str, Any], runs: Iterable[str] = ()
+) -> set[str]:
+    """Every name that a claim may use; `comparisons` and `probes` are classes by the name of their mount.
+
+    Probes look into the references that are `runs` too.
+    """
     compared = {f"{r}/{name}/{number}" for r in references for name, c in comparisons.items() for number in c.numbers}
-    return compared | {f"{PROBES}/{name}/{number}" for name, probe in probes.items() for number in probe.numbers}
+    looked = {f"{at}/{p}/{number}" for at in (PROBES, *runs) for p, probe in probes.items() for number in probe.numbers}
+    return compared | looked
 
 
 def unknown_metrics(claims: Mapping[str, Claim], available: Iterable[str]) -> list[str]:

@@ -36,7 +36,23 @@ def compare(comparison: Any, model: Any, reference: Any, task: Any, draw: Draw) 
     n_model, n_reference = n_members(model), n_members(reference)
     if n_reference not in (1, n_model):
         raise ValueError(f"the reference has {n_reference} members, the model {n_model} (allowed: 1 or as many)")
-    measured = comparison.measure(model, reference, task, draw)
+    return _checked(comparison, comparison.measure(model, reference, task, draw), n_model)
+
+
+def compare_runs(comparison: Any, run: Any, reference: Any, draw: Draw) -> Measured:
+    """Two runs compared: not their last weights alone, but their losses, snapshots and recipes.
+
+    Raises:
+        ValueError: the sizes of the two banks do not match.
+    """
+    n_run, n_reference = n_members(run.model), n_members(reference.model)
+    if n_run != n_reference:
+        raise ValueError(f"the reference has {n_reference} members, the run {n_run} (allowed: as many)")
+    return _checked(comparison, comparison.measure_runs(run, reference, draw), n_run)
+
+
+def _checked(comparison: Any, measured: Measured, n_model: int) -> Measured:
+    """One entry a member, on the CPU; RuntimeError if the numbers are not those that a claim may use."""
     unknown = set(measured.numbers) ^ set(comparison.numbers)
     if unknown:
         raise RuntimeError(f"{type(comparison).__name__}.numbers and what it measures differ: {sorted(unknown)}")

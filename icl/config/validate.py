@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from icl.config.beside import changed, is_beside
 from icl.config.build import build, build_model, check_component, on_this_machine, resolve_device
 from icl.config.identity import CUDA
 from icl.config.machines import Accelerate, Cluster, read
@@ -38,10 +39,21 @@ def validate(cfg: Any) -> None:
     _model_builds(json.dumps([values["model"], values["device"], values["dtype"], plugins]))
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
-            if mount == "references" and isinstance(node, Mapping) and set(node) == {"model"}:
-                _model_builds(json.dumps([node["model"], values["device"], values["dtype"], plugins]))
+            if mount == "references" and is_beside(node):
+                _trains(f"{mount}.{name}", node, values, plugins)
                 continue
             _mounted(f"{mount}.{name}", node, plugins)
+
+
+def _trains(key: str, node: Mapping[str, Any], values: Mapping[str, Any], plugins: tuple[str, ...]) -> None:
+    """A run that is trained beside, with the parts of `node`."""
+    merged = plain(changed(values, node, key))
+    try:
+        Train(**merged["train"])
+    except ConfigError as error:
+        raise ConfigError(f"{key}.{error}") from None
+    _builds("task", json.dumps(merged["task"]), plugins)
+    _model_builds(json.dumps([merged["model"], values["device"], values["dtype"], plugins]))
 
 
 def _typed(key: str) -> bool:
@@ -113,7 +125,8 @@ def _machines(values: Mapping[str, Any]) -> None:
 def _mounted(key: str, node: Any, plugins: tuple[str, ...]) -> None:
     if not isinstance(node, Mapping):
         raise ConfigError(
-            f"{key}={node!r} must be a component with a _target_ (or, for a reference, run: DIR, or model: a component)"
+            f"{key}={node!r} must be a component with a _target_ (or, for a reference, run: DIR, or parts to change: "
+            "model, train, task)"
         )
     if key.startswith("references.") and "run" in node:
         if set(node) != {"run"}:

@@ -6,8 +6,9 @@ from typing import Any
 
 from icl.claims.claim import PROBES
 from icl.comparisons.measured import Measured, record
-from icl.comparisons.walk import compare
+from icl.comparisons.walk import compare, compare_runs
 from icl.config import ConfigError, build, torch_dtype
+from icl.config.beside import is_run
 from icl.config.schema import plain
 from icl.pipelines.train import trained_beside, trained_job
 from icl.probes.probe import probe
@@ -66,15 +67,28 @@ def evaluation_draw(opened: Run, name: str) -> Draw:
 
 
 def compared(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Measured]:
-    """<reference>/<comparison> -> what was measured."""
+    """<reference>/<comparison> -> what was measured, and <reference>/<probe> for references that are runs.
+
+    Raises:
+        ConfigError: a comparison of runs has a reference that is none, or a probe finds no part that it reads.
+    """
     model = opened.model.requires_grad_(False)
     measured: dict[str, Measured] = {}
     for reference_name, node in plain(cfg.references).items():
-        reference = build_reference(node, opened, f"references.{reference_name}")
+        reference, run = build_reference(node, opened, f"references.{reference_name}")
         for name, comparison_node in plain(cfg.comparisons).items():
             comparison = capped(build(comparison_node, plugins=opened.plugins, key=f"comparisons.{name}"), max_prompts)
             draw = evaluation_draw(opened, "comparison")
-            measured[f"{reference_name}/{name}"] = compare(comparison, model, reference, opened.task, draw)
+            if hasattr(comparison, "measure_runs"):
+                if run is None:
+                    raise ConfigError(f"references.{reference_name} must be a run for comparisons.{name}")
+                found = compare_runs(comparison, opened, run, draw)
+            else:
+                found = compare(comparison, model, reference, opened.task, draw)
+            measured[f"{reference_name}/{name}"] = found
+        if run is not None:
+            inside = probed(run, cfg, max_prompts)
+            measured |= {f"{reference_name}/{at.removeprefix(f'{PROBES}/')}": found for at, found in inside.items()}
     return measured
 
 
@@ -94,13 +108,12 @@ def probed(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, M
     return measured
 
 
-def build_reference(node: Mapping[str, Any], opened: Run, key: str) -> Any:
-    """An algorithm; or `{run: DIR}`, another run's model; or `{model: ...}`, a model trained beside this one."""
-    if "run" in node:
-        return load(node["run"], opened.plugins).model
-    if "model" in node:
-        return trained_beside(opened, node["model"], key).model
-    return build(node, plugins=opened.plugins, key=key)
+def build_reference(node: Mapping[str, Any], opened: Run, key: str) -> tuple[Any, Run | None]:
+    """An algorithm; or the model of a run, and the run: `{run: DIR}`, or one that is trained beside this one."""
+    if not is_run(node):
+        return build(node, plugins=opened.plugins, key=key), None
+    run = load(node["run"], opened.plugins) if "run" in node else trained_beside(opened, node, key)
+    return run.model, run
 
 
 def capped(comparison: Any, max_prompts: int | None) -> Any:

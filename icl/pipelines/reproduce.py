@@ -6,6 +6,7 @@ from typing import Any
 
 from icl.claims import Claim, judge, line, metrics, read, record, unknown_metrics
 from icl.config import ConfigError, JobFailed, nearest, validate
+from icl.config.beside import is_run
 from icl.config.build import locate
 from icl.config.schema import conf_dir, plain
 from icl.pipelines.compare import measure
@@ -49,7 +50,8 @@ def checked_claims(cfg: Any) -> dict[str, Claim]:
         {name: locate(f"{mount}.{name}", node["_target_"]) for name, node in plain(cfg[mount]).items()}
         for mount in ("comparisons", "probes")
     )
-    if lines := unknown_metrics(claims, metrics(cfg.references, comparisons, probes)):
+    runs = [name for name, node in plain(cfg.references).items() if is_run(node)]
+    if lines := unknown_metrics(claims, metrics(cfg.references, comparisons, probes, runs)):
         raise ConfigError(lines[0])
     return claims
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from icl.config import JobFailed
+from icl.config.beside import changed
 from icl.pipelines.mirror import Mirror
 from icl.runs import Run
 from icl.training.jobs import Job, make_job, train
@@ -40,8 +41,8 @@ def trained_job(cfg: Any, *, in_sweep: bool = False) -> tuple[Job, Mirror]:
     return job, mirror
 
 
-def trained_beside(opened: Run, model: Mapping[str, Any], key: str) -> Run:
-    """Another model, trained on the task, objective, recipe and seeds of a run, so on the very same prompts.
+def trained_beside(opened: Run, parts: Mapping[str, Any], key: str) -> Run:
+    """The same run with other `parts` (model, train, task; see `icl.config.beside`), on the very same prompts.
 
     Its folder is the one that the same training would have by itself, beside that of the run; a finished one is
     found.
@@ -49,8 +50,8 @@ def trained_beside(opened: Run, model: Mapping[str, Any], key: str) -> Run:
     Raises:
         JobFailed: it did not finish.
     """
-    cfg = opened.config.copy()
-    cfg.model, cfg.plugins, cfg.paths.outputs = model, list(opened.plugins), str(opened.folder.path.parents[1])
+    cfg = changed(opened.config, parts, key)
+    cfg.plugins, cfg.paths.outputs = list(opened.plugins), str(opened.folder.path.parents[1])
     job = make_job(cfg)
     state = "already trained" if cfg.resume and job.folder.finished else "training"
     print(f"{cfg.name}: {state}, {key}, in {job.folder.path}", flush=True)

@@ -16,7 +16,8 @@ PACKAGE = conf_dir().parent / "icl"
 GROUPS = {"task": "tasks", "model": "models", "algorithm": "algorithms", "objective": "objectives",
           "comparison": "comparisons", "probe": "probes", "tracker": "tracking"}  # fmt: skip
 METHOD = {"tasks": "sample", "models": "forward", "algorithms": "__call__", "objectives": "__call__",
-          "comparisons": "measure", "probes": ("measure", "measure_run"), "tracking": "log"}  # fmt: skip
+          "comparisons": ("measure", "measure_runs"), "probes": ("measure", "measure_run"),
+          "tracking": "log"}  # fmt: skip
 
 
 def components(room: str) -> set[str]:
