@@ -7,14 +7,15 @@ Axes, in annotations, einsum strings and prose:
     M  bank members (size 1: one member, or shared by all; `#M` broadcasts)     B  prompts
     N  context pairs     D  covariate dimension     P  positions     T  steps, entry 0 = before any step
     *out  the shape of one label: nothing for a scalar, O for several outputs, D for a weight vector
+In text: K demonstrations, B queries, S tokens, V label words, W tokens of a label word
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from icl.rng import Draw
@@ -49,6 +50,49 @@ class Sample:
     prompt: Prompt
     target: Float[Tensor, "#M B *out"]
     w_star: Float[Tensor, "#M B D ..."] | None  # (D,), or (D, O) for several outputs; None: there is no such thing
+
+
+@dataclass(frozen=True)
+class TokenPrompt:
+    """One context of K demonstrations and B queries, as tokens: what a language model may see.
+
+    Rows are padded on the right; the masks say what is a token. The answer of a row is the token(s) at `answer_at`: in
+    a demonstration its label stands there, a query ends just before.
+    """
+
+    demos: Int[Tensor, "K S"]
+    demo_mask: Bool[Tensor, "K S"]
+    demo_answer_at: Int[Tensor, "K"]
+    query: Int[Tensor, "B S_query"]
+    query_mask: Bool[Tensor, "B S_query"]
+    answer_at: Int[Tensor, "B"]
+    label_words: Int[Tensor, "V W"]  # tokens of every label word
+    label_mask: Bool[Tensor, "V W"]
+    start: Int[Tensor, "S_start"]  # what every sequence begins with: BOS, or nothing
+    separator: Int[Tensor, "S_separator"]  # after every demonstration of a context
+
+    @property
+    def n_demos(self) -> int:
+        return self.demos.shape[0]
+
+    def demo(self, index: int) -> Int[Tensor, "S_demo"]:
+        """The tokens of one demonstration with its label, without start and separator."""
+        return self.demos[index][self.demo_mask[index]]
+
+    def reordered(self, order: Int[Tensor, "K"]) -> "TokenPrompt":
+        """The same demonstrations in another order (or fewer of them), the same queries."""
+        return replace(
+            self, demos=self.demos[order], demo_mask=self.demo_mask[order], demo_answer_at=self.demo_answer_at[order]
+        )
+
+
+@dataclass(frozen=True)
+class TokenSample:
+    """A prompt in tokens, and the true label word of every query and demonstration."""
+
+    prompt: TokenPrompt
+    target: Int[Tensor, "B"]
+    demo_target: Int[Tensor, "K"]
 
 
 class Task(Protocol):

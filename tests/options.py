@@ -9,13 +9,30 @@ from hydra import compose, initialize_config_dir
 
 from icl.config import Lab, conf_dir
 from icl.config.app import register_schema
+from icl.config.build import locate
 
-__all__ = ["Lab", "composed", "options"]
+__all__ = ["Lab", "composed", "numeric", "options", "text"]
 
 
 def options(group: str) -> list[str]:
     """The names of a group's files."""
     return sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml"))
+
+
+def text(group: str) -> list[str]:
+    """Those of a group that read words: `reads_text` of their class says so."""
+    return [option for option in options(group) if getattr(_kind(group, option), "reads_text", False)]
+
+
+def numeric(group: str) -> list[str]:
+    """The others, which read numbers."""
+    return [option for option in options(group) if option not in text(group)]
+
+
+@lru_cache(maxsize=256)
+def _kind(group: str, option: str) -> Any:
+    target = locate(group, composed(f"+{group}@references.option={option}").references.option["_target_"])
+    return getattr(target, "__self__", target)
 
 
 def composed(*overrides: str) -> Any:

@@ -6,10 +6,10 @@ import torch
 from icl.config import build, build_model
 from icl.core import Prompt, every_prefix, last_step
 from icl.rng import Draw
-from options import composed, options
+from options import composed, numeric
 from tolerances import EXACT
 
-PREDICTORS = [("model", option) for option in options("model")] + [("algorithm", o) for o in options("algorithm")]
+PREDICTORS = [("model", option) for option in numeric("model")] + [("algorithm", o) for o in numeric("algorithm")]
 FLOAT64 = "dtype=float64"
 FITS = {  # what an option needs beside the default task and sizes
     "chain_of_thought": ("task=weight_prediction", "model.n_thoughts=3"),  # with drawn weights thoughts grow as 3^T

@@ -7,10 +7,10 @@ import torch
 
 from icl.config import build
 from icl.rng import Draw
-from options import composed, options
+from options import composed, numeric
 from tolerances import EXACT
 
-TASKS = options("task")
+TASKS = numeric("task")
 
 
 def task_of(option: str):
