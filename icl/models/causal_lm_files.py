@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,11 @@ def load(name: str, *, dtype: torch.dtype, device: str, placement: str | None) -
         line = (str(error).splitlines() or [""])[0]
         raise ValueError(f"name={name} is not a causal language model that transformers can load: {line}") from error
     model.eval().requires_grad_(False)
-    return (model if placement else model.to(device)), tokenizer
+    return (model if placement else moved(model, device)), tokenizer
+
+
+def moved(model: Any, device: str) -> Any:
+    return model.to(device)
 
 
 @contextmanager
@@ -139,11 +144,11 @@ def _convert(file: Path, folder: Path) -> None:
         with offline_if_local(file):
             tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file.name)
             read = AutoModelForCausalLM.from_pretrained(where, gguf_file=file.name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, IndexError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, IndexError, NotImplementedError, struct.error) as error:
         line = (str(error).splitlines() or [""])[0]
         raise ValueError(f"name={file} is not a GGUF file of a causal language model: {line}") from error
     if hasattr(read.config, "quantization_config"):
-        del read.config.quantization_config
+        delattr(read.config, "quantization_config")
     with torch.device("meta"):
         plain = type(read)(read.config)
     plain.load_state_dict(read.state_dict(), assign=True)

@@ -133,7 +133,10 @@ def watching(lm: Any) -> Iterator[dict[str, list[Tensor]]]:
 
     hooks = []
     for layer in lm.base_model.layers:
-        hooks += [layer.self_attn.register_forward_hook(keep_out), layer.self_attn.q_proj.register_forward_hook(keep_query)]
+        hooks += [
+            layer.self_attn.register_forward_hook(keep_out),
+            layer.self_attn.q_proj.register_forward_hook(keep_query),
+        ]
     try:
         yield seen
     finally:

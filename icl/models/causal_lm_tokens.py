@@ -1,6 +1,7 @@
 """From words to tokens: the prompt of a language model, with every check that its labels and its length need."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -92,10 +93,8 @@ def context(prompt: TokenPrompt) -> tuple[Int[Tensor, "P"], list[int]]:
 def demo_positions(prompt: TokenPrompt) -> Int[Tensor, "Z"]:
     """Where in `context` the demonstrations' own tokens stand: neither start nor separators."""
     _, ends = context(prompt)
-    gap = len(prompt.separator)
-    return torch.cat([torch.arange(a, b - gap) for a, b in zip(ends, ends[1:], strict=False)]) if ends[1:] else (
-        torch.zeros(0, dtype=torch.long)
-    )  # fmt: skip
+    places = [torch.arange(a, b - len(prompt.separator)) for a, b in pairwise(ends)]
+    return torch.cat(places) if places else torch.zeros(0, dtype=torch.long)
 
 
 def moved(sample: TokenSample, device: Any) -> TokenSample:
