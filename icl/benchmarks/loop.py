@@ -24,7 +24,8 @@ from icl.models.matmul_route import fast_matmul
 from icl.objectives.window import Window
 from icl.rng import Draw
 from icl.tasks.linear_regression import LinearRegression
-from icl.training.bank import DATA, INIT, Bank
+from icl.training.bank import INIT, Bank
+from icl.training.batches import DATA
 
 STEP_GOAL, BANK_GOAL, MEMORY_GOAL = 1.0, 0.95, 0.45
 MANY_LOOPS, MANY_PROMPTS, MEMORY_ROUNDS = 40, 8, 3

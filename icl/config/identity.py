@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from icl.config.recipe import OFF
 from icl.config.schema import plain
 from icl.runs import digest
 
@@ -10,7 +11,6 @@ BOOKKEEPING = ("max_seconds", "log_every", "n_snapshots", "snapshot_at", "checkp
 # How one large model is spread over ranks: a part of what a run is where it is used.
 RANKS = {"accelerate": None, "devices": 1}
 CUDA = {"matmul": "fp32", "cuda_graph": False}  # the same for fields of `train` that only a GPU has
-LATER: dict[str, Any] = {"n_batches": None}  # the same for fields that older runs do not have
 # Fields of `train` in which the members of one bank may differ.
 PER_MEMBER = ("lr", "weight_decay", "clip")
 
@@ -22,7 +22,7 @@ def identity(cfg: Any) -> str:
 
 def trained(cfg: Any, without: tuple[str, ...]) -> dict[str, Any]:
     """What decides the numbers of a training, seeds apart, without some fields of `train`."""
-    unused = CUDA | LATER
+    unused = CUDA | OFF
     used = {key: value for key, value in plain(cfg.train).items() if key not in unused or value != unused[key]}
     train = {key: value for key, value in used.items() if key not in without}
     parts = {key: plain(cfg[key]) for key in ("task", "model", "objective", "dtype")}

@@ -13,6 +13,7 @@ from icl.config.beside import changed, is_beside
 from icl.config.build import build, build_model, check_component, on_this_machine, resolve_device
 from icl.config.identity import CUDA
 from icl.config.machines import Accelerate, Cluster, read
+from icl.config.recipe import check_large, check_members
 from icl.config.schema import DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
 
 COMPONENTS = ("task", "model", "objective", "tracker")
@@ -29,7 +30,11 @@ def validate(cfg: Any) -> None:
     _skeleton(cfg)
     values = plain(cfg)
     _machines(values)
-    Train(**values["train"])
+    train = Train(**values["train"])
+    if values["accelerate"] is None and values["devices"] == 1:
+        check_members(train, values["n_seeds"])
+    else:
+        check_large(train)
     plugins = tuple(values["plugins"])
     if plugins and not _typed("plugins"):
         raise ConfigError(f"plugins={list(plugins)} stands in a file; it is taken from the command line only")

@@ -21,7 +21,8 @@ from icl.config import Train
 from icl.config.machines import Accelerate
 from icl.core import Sample
 from icl.rng import Draw
-from icl.training.bank import DATA, INIT, Stopped
+from icl.training.bank import INIT, Stopped
+from icl.training.batches import DATA
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
 from icl.training.history import History, snapshot_steps, within

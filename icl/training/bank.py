@@ -19,6 +19,7 @@ from torch import Tensor
 from icl.config import Train
 from icl.config.interrupts import Held
 from icl.rng import Draw
+from icl.training.batches import Batches, training_draw
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
 from icl.training.graphed import GraphedStep
@@ -26,7 +27,7 @@ from icl.training.history import History, snapshot_steps, within
 from icl.training.optimizers import BankOptimizer, schedule_factor
 from icl.training.progress import Progress
 
-INIT, DATA = "init", "train"  # names of random streams
+INIT, NOISE = "init", "gradient noise"  # names of random streams
 
 
 class Stopped(RuntimeError):
@@ -55,11 +56,12 @@ class Bank:
         self.device, self.dtype = first.device, first.dtype
         self.parameters = list(self.model.parameters())
         self.optimizer = BankOptimizer(
-            self.parameters, self.train, lr=self.lr, weight_decay=self.weight_decay, clip=self.clip
-        )
+            self.parameters, self.train, lr=self.lr, weight_decay=self.weight_decay, clip=self.clip,
+            noise=Draw(list(self.seeds), NOISE, device=self.device, dtype=self.dtype),
+        )  # fmt: skip
         self.curriculum = Curriculum(self.train.curriculum, task=self.task, objective=self.objective)
-        streams = list(self.seeds) if self.train.stream == "own" else [self.train.data_seed]
-        self.draw = Draw(streams, DATA, device=self.device, dtype=self.dtype)
+        self.draw = training_draw(self.train, self.seeds, device=self.device, dtype=self.dtype)
+        self.batches = Batches(self.train, self.draw)
         self.snapshot_steps = snapshot_steps(self.train)
         self.history = History()
         self._graphed = GraphedStep(self) if self.train.cuda_graph else None
@@ -99,11 +101,7 @@ class Bank:
 
     def _eager(self, step: int) -> Tensor:
         task, objective = self.curriculum.at(step)
-        sample = (
-            task.sample(self.train.batch_size, self.draw.at(self.train.data_step(step)))
-            if objective.needs_sample
-            else None
-        )
+        sample = self.batches(task, step) if objective.needs_sample else None
         loss = objective(self.model, sample)
         gradients = torch.autograd.grad(loss.sum(), self.parameters)
         self.optimizer.step(gradients, schedule_factor(self.train, step))

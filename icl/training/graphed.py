@@ -47,7 +47,10 @@ class GraphedStep:
     def _once(self, stage: tuple[Any, Any], step: int) -> Tensor:
         task, objective = stage
         draw = replace(self.bank.draw, step=self.bank.train.data_step(step), _generators=self.generators)
-        sample = task.sample(self.bank.train.batch_size, draw) if objective.needs_sample else None
+        sample = None
+        if objective.needs_sample:  # a training set is drawn while warming up, and stays
+            batches = self.bank.batches
+            sample = batches(task, step) if batches.fixed else task.sample(self.bank.train.batch_size, draw)
         loss = objective(self.bank.model, sample)
         self.bank.optimizer.step_on_device(torch.autograd.grad(loss.sum(), self.bank.parameters))
         return loss.detach()

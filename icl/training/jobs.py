@@ -14,6 +14,7 @@ from icl.atomic import write_json
 from icl.config import ConfigError, Train, build, build_model, identity
 from icl.config.build import on_this_machine
 from icl.config.identity import BOOKKEEPING, PER_MEMBER, trained
+from icl.config.recipe import LONE_OPTIMIZERS
 from icl.config.schema import plain
 from icl.config.yaml_text import as_yaml
 from icl.rng import Draw
@@ -49,7 +50,8 @@ class Job:
     @property
     def signature(self) -> str:
         """Jobs with the same one may share a bank."""
-        alone = {"alone": self.key} if is_large(self.cfg) else {}
+        lone = is_large(self.cfg) or self.cfg.train.optimizer in LONE_OPTIMIZERS
+        alone = {"alone": self.key} if lone else {}
         return digest(trained(self.cfg, BOOKKEEPING + PER_MEMBER) | {"device": self.cfg.device} | alone)
 
 

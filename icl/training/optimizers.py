@@ -1,8 +1,14 @@
-"""SGD, Adam and AdamW for a bank: learning rate, weight decay and clipping belong to a member. One model: torch's own.
+"""The update rules of a bank: learning rate, weight decay and clipping belong to a member.
 
 `torch.optim` has one learning rate a group and `clip_grad_norm_` one norm over everything, so both would mix the
-members. Here all gradients are one matrix (M, F), a row a member, and every rule is a few row-wise operations.
-References: Kingma & Ba 2014 (Adam), Loshchilov & Hutter 2017 (AdamW); equal to torch.optim member by member.
+members. Here all gradients are one matrix (M, F), a row a member, and every rule is a few row-wise operations:
+
+    sgd         m ← μ m + g,  w ← w − η m            normalized  w ← w − η m / ‖m‖
+    sign        w ← w − η sign(m)                    adam, adamw as in torch.optim
+
+Any other rule is that of pytorch_optimizer (icl/training/library.py); one large model has torch's own (`optimizer_of`).
+References: Kingma & Ba 2014 (Adam), Loshchilov & Hutter 2017 (AdamW), Bernstein et al. 2018 (sign, with momentum);
+equal to torch.optim member by member.
 """
 
 import math
@@ -15,17 +21,13 @@ from torch import Tensor, nn
 from icl.config import Train
 from icl.config.build import check_component, locate
 from icl.config.machines import Accelerate
+from icl.config.recipe import LIBRARY_OPTIMIZERS
+from icl.rng import Draw
+from icl.training.gradients import clip_coordinates, clip_norm_, clip_units, noise
+from icl.training.library import LibraryRule, library_class, options_of
+from icl.training.schedules import schedule_factor
 
-CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
-
-
-def schedule_factor(train: Train, step: int) -> float:
-    """The share of `lr` in force at `step` (0-based); the formula is in `Train`."""
-    warm = min(1.0, (step + 1) / train.warmup) if train.warmup else 1.0
-    if train.schedule == "constant" or train.steps == 0:
-        return warm
-    progress = max(0.0, (step / train.steps - train.hold) / (1 - train.hold))
-    return warm * (1 - progress if train.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress)))
+__all__ = ["BankOptimizer", "optimizer_of", "schedule_factor"]
 
 
 class BankOptimizer:
@@ -39,9 +41,10 @@ class BankOptimizer:
         lr: Sequence[float] | None = None,
         weight_decay: Sequence[float] | None = None,
         clip: Sequence[float | None] | None = None,
+        noise: Draw | None = None,
     ):
         self.parameters = list(parameters)
-        self.train = train
+        self.train, self.noise = train, noise
         n_members, like = self.parameters[0].shape[0], self.parameters[0]
         self.shapes = [p.shape for p in self.parameters]
         self.sizes = [p[0].numel() for p in self.parameters]
@@ -54,7 +57,11 @@ class BankOptimizer:
         limits = [math.inf if c is None else c for c in (clip or [train.clip] * n_members)]
         self.clip = column(limits, math.inf)
         self.clips, self.decays = any(map(math.isfinite, limits)), bool(self.weight_decay.any())
-        n_moments = {"adam": 2, "adamw": 2, "sgd": int(train.momentum > 0)}[train.optimizer]
+        self.library: LibraryRule | None = None
+        if train.optimizer in LIBRARY_OPTIMIZERS:
+            rates = lr or [train.lr] * n_members, weight_decay or [train.weight_decay] * n_members
+            self.library = LibraryRule(self.parameters, train, *rates)
+        n_moments = {"adam": 2, "adamw": 2}.get(train.optimizer, int(train.momentum > 0 and self.library is None))
         self.moments = [like.new_zeros(n_members, sum(self.sizes)) for _ in range(n_moments)]
         self.n_updates = 0
 
@@ -85,14 +92,33 @@ class BankOptimizer:
     def _update(
         self, gradients: Sequence[Tensor], factor: float | Tensor, scale: float | Tensor, debias: float | Tensor
     ) -> None:
-        grad = self._flat(gradients)
-        if self.clips:
-            norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
-            grad *= (self.clip / (norm + CLIP_EPS)).clamp_(max=1.0)
+        grad = self._prepared(gradients)
+        if self.library is not None:
+            self.library.step(self._pieces(grad), float(factor))
+            return
         lr = self.lr * factor
-        update = self._sgd(grad, lr) if self.train.optimizer == "sgd" else self._adam(grad, lr, scale, debias)
-        pieces = [u.view(shape) for u, shape in zip(update.split(self.sizes, dim=1), self.shapes, strict=True)]
-        torch._foreach_sub_(self.parameters, pieces)
+        adam = self.train.optimizer in ("adam", "adamw")
+        update = self._adam(grad, lr, scale, debias) if adam else self._descent(grad, lr)
+        torch._foreach_sub_(self.parameters, self._pieces(update))
+
+    def _prepared(self, gradients: Sequence[Tensor]) -> Float[Tensor, "M F"]:
+        """The gradients as one matrix, clipped (by unit, by coordinate, by norm), then with noise."""
+        limit = self.train.adaptive_clip
+        if limit is not None:
+            gradients = [clip_units(g, p, limit) for g, p in zip(gradients, self.parameters, strict=True)]
+        grad = self._flat(gradients)
+        if self.train.clip_share:
+            grad = clip_coordinates(grad, self.train.clip_share)
+        if self.clips:
+            clip_norm_(grad, self.clip)
+        if self.train.gradient_noise:
+            if self.noise is None:
+                raise ValueError("gradient_noise needs a draw: BankOptimizer(..., noise=Draw(seeds, name))")
+            grad += noise(self.noise, self.n_updates - 1, grad.shape[1], self.train.gradient_noise)
+        return grad
+
+    def _pieces(self, flat: Float[Tensor, "M F"]) -> list[Tensor]:
+        return [u.view(shape) for u, shape in zip(flat.split(self.sizes, dim=1), self.shapes, strict=True)]
 
     def _flat(self, tensors: Sequence[Tensor]) -> Float[Tensor, "M F"]:
         return torch.cat([t.reshape(t.shape[0], -1) for t in tensors], dim=1)
@@ -100,10 +126,16 @@ class BankOptimizer:
     def _decayed(self, grad: Tensor) -> Tensor:
         return grad.addcmul_(self.weight_decay, self._flat(self.parameters)) if self.decays else grad
 
-    def _sgd(self, grad: Tensor, lr: Tensor) -> Tensor:
+    def _descent(self, grad: Tensor, lr: Tensor) -> Tensor:
+        """sgd, normalized, sign. A gradient of zero has no direction: that member stays where it is."""
         grad = self._decayed(grad)
         if self.moments:
             grad = self.moments[0].mul_(self.train.momentum).add_(grad)
+        if self.train.optimizer == "sign":
+            grad = grad.sign()
+        elif self.train.optimizer == "normalized":
+            norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+            grad = grad / torch.where(norm == 0, 1, norm)
         return lr * grad
 
     def _adam(self, grad: Tensor, lr: Tensor, scale: float | Tensor, debias: float | Tensor) -> Tensor:
@@ -121,11 +153,16 @@ class BankOptimizer:
 
     # ---- for checkpoints
     def state(self) -> dict[str, Tensor]:
-        return {f"optimizer.{i}": moment for i, moment in enumerate(self.moments)}
+        own = {f"optimizer.{i}": moment for i, moment in enumerate(self.moments)}
+        library = {} if self.library is None else self.library.state()
+        return own | {f"optimizer.{key}": value for key, value in library.items()}
 
     def load(self, state: dict[str, Tensor], n_updates: int) -> None:
         for i, moment in enumerate(self.moments):
             moment.copy_(state[f"optimizer.{i}"])
+        if self.library is not None:
+            own = {k.removeprefix("optimizer."): v for k, v in state.items() if k.startswith("optimizer.")}
+            self.library.load({k: v for k, v in own.items() if "." in k})
         self.n_updates = n_updates
 
 
@@ -137,5 +174,8 @@ def optimizer_of(loss: nn.Module, train: Train, options: Accelerate) -> torch.op
         check_component("accelerate.optimizer", options.optimizer, supplied=("params", *rates))
         own = {key: value for key, value in options.optimizer.items() if key != "_target_"}
         return locate("accelerate.optimizer", options.optimizer["_target_"])(loss.parameters(), **rates, **own)
+    if train.optimizer in LIBRARY_OPTIMIZERS:
+        kind = library_class(train.optimizer)
+        return kind(loss.parameters(), **rates, **options_of(kind, train))
     own = {"momentum": train.momentum} if train.optimizer == "sgd" else {"betas": tuple(train.betas), "eps": train.eps}
     return kinds[train.optimizer](loss.parameters(), **rates, **own)

@@ -9,7 +9,8 @@ from icl.config.machines import Accelerate
 from icl.objectives.last import Last
 from icl.rng import Draw
 from icl.training.accelerated import Large, fit_large, parts
-from icl.training.bank import DATA, INIT, fit
+from icl.training.bank import INIT, fit
+from icl.training.batches import DATA
 from icl.training.elastic import RanksFailed, over_ranks
 from icl.training.optimizers import optimizer_of, schedule_factor
 from tolerances import EXACT

@@ -10,7 +10,8 @@ from icl.objectives.population import Population
 from icl.rng import Draw
 from icl.runs import RunError
 from icl.tasks.linear_regression import LinearRegression
-from icl.training.bank import DATA, INIT, Bank, Stopped, fit
+from icl.training.bank import INIT, Bank, Stopped, fit
+from icl.training.batches import DATA
 from icl.training.checkpoints import NAME, PREVIOUS, load_checkpoint
 from icl.training.history import log_spaced
 

@@ -95,3 +95,43 @@ def test_the_update_that_a_graph_can_hold_is_the_ordinary_one(recipe, clip, resu
             ours.step_on_device([p**3 for p in table])
     for mine, other in zip(table, plain, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", ["sign", "normalized"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sign_and_normalised_descent_are_plain_loops(optimizer, momentum, draw):
+    train = Train(steps=9, optimizer=optimizer, momentum=momentum)
+    lrs = [1e-2, 0.1, 0.3]
+    bank = [draw.normal(3, 4, 2)[0], draw.normal(3, 5)[0]]
+    lone = [[p[m].clone() for p in bank] for m in range(3)]
+    ours = BankOptimizer(bank, train, lr=lrs)
+    for _ in range(train.steps):
+        ours.step([p**3 for p in bank], 0.5)
+    for m, weights in enumerate(lone):
+        velocity = [torch.zeros_like(w) for w in weights]
+        for _ in range(train.steps):
+            velocity = [momentum * v + w**3 for v, w in zip(velocity, weights, strict=True)]
+            norm = sum((v * v).sum() for v in velocity) ** 0.5
+            move = [v / norm if optimizer == "normalized" else torch.sign(v) for v in velocity]
+            weights = [w - 0.5 * lrs[m] * v for w, v in zip(weights, move, strict=True)]
+        for mine, other in zip(bank, weights, strict=True):
+            torch.testing.assert_close(mine[m], other, **EXACT)
+
+
+@pytest.mark.parametrize("optimizer", ["sign", "normalized"])
+def test_without_a_gradient_a_member_stays(optimizer, draw):
+    bank = draw.normal(2, 4)[0]
+    before = bank.clone()
+    BankOptimizer([bank], Train(optimizer=optimizer)).step([torch.tensor([[0.0] * 4, [1.0] * 4]).double()], 1.0)
+    assert torch.equal(bank[0], before[0])
+    assert not torch.equal(bank[1], before[1])
+
+
+def test_warm_restarts_are_those_of_torch():
+    train = Train(steps=60, lr=0.5, schedule="restarts", restart_every=6, restart_growth=2.0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=train.lr)
+    torch_schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=6, T_mult=2)
+    for step in range(train.steps):
+        assert train.lr * schedule_factor(train, step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        torch_schedule.step()
