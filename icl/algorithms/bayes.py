@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.algorithms.least_squares import least_squares_weights
+from icl.algorithms.least_squares import least_squares_weights, prefix_by_prefix
+from icl.algorithms.prefixes import least_squares_guesses, ridge_guesses
 from icl.algorithms.ridge import ridge_weights
-from icl.algorithms.steps import Returns, asked_for, at_once, check_returns
-from icl.core import Prompt
+from icl.algorithms.steps import Returns, asked_for, at_once, check_returns, one_answer
+from icl.core import Prompt, every_prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +56,32 @@ class Bayes:
 
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
         x, y = prompt.x.double(), prompt.y.double()
-        if self.w_covariance is None:
-            root = torch.eye(x.shape[-1]).to(x)
-        else:
-            root = torch.linalg.cholesky(self.w_covariance.to(x))  # w = root v,  v ~ N(0, I)
+        root = self._root(x)
         if self.noise_std > 0:
             v = ridge_weights(x @ root, y, self.noise_std**2)
         else:
             v = least_squares_weights(x @ root, y)
         w = torch.einsum("de,mbe...->mbd...", root, v)
         return at_once(w.to(prompt.x), prompt.x_query, steps, self.returns)
+
+    def every_prefix(
+        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]
+    ) -> Float[Tensor, "T #M B P *answer"]:
+        """Entry i is the guess of y_i from the pairs before i, from one factor of all pairs, in float64.
+
+        Weights are asked for prefix by prefix.
+        """
+        if self.returns == "weights":
+            return every_prefix(lambda prompt: self(prompt), x, y)
+        features, labels = x.double() @ self._root(x.double()), y.double()
+        if self.noise_std > 0:
+            found = ridge_guesses(features, labels, self.noise_std**2)
+        else:
+            found = least_squares_guesses(features, labels, prefix_by_prefix)
+        return one_answer(found.to(x), None)
+
+    def _root(self, x: Tensor) -> Float[Tensor, "D D"]:
+        """w = root v,  v ~ N(0, I)."""
+        if self.w_covariance is None:
+            return torch.eye(x.shape[-1]).to(x)
+        return torch.linalg.cholesky(self.w_covariance.to(x))

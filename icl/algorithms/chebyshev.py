@@ -5,20 +5,19 @@ References:
 """
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from icl.algorithms.first_order import FirstOrder
 from icl.algorithms.spectra import own_basis
-from icl.algorithms.steps import guess
-from icl.core import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chebyshev:
+class Chebyshev(FirstOrder):
     """After t steps w* − w_t = p_t(S/N) w*, S = Σᵢ xᵢ xᵢᵀ, with, on the interval [low, high] of eigenvalues λ,
 
         p_t(λ) = T_t((c − λ)/h) / T_t(c/h),      c = (high + low)/2,   h = (high − low)/2:
@@ -59,19 +58,15 @@ class Chebyshev:
         low, high = (eigenvalues[torch.searchsorted(below, edges)] / scale[0]).tolist()
         return cls(low=low, high=high, steps=steps)
 
-    def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
-        steps = self.steps if steps is None else steps
+    def iterates(self, gradient: Callable[[Tensor], Tensor], w: Tensor, steps: int) -> Iterator[Tensor]:
         if steps < 0:
             raise ValueError(f"steps={steps} must be >= 0")
-        x, y, x_query = prompt.x, prompt.y, prompt.x_query
         center, half = (self.high + self.low) / 2, (self.high - self.low) / 2
-        w = x.new_zeros(*x_query.shape, *y.shape[3:])
-        change, trajectory, rho = torch.zeros_like(w), [guess(w, x_query)], 0.0
+        change, rho = torch.zeros_like(w), 0.0
+        yield w
         for t in range(steps):
-            residual = y - torch.einsum("mbnd,mbd...->mbn...", x, w)
-            ascent = torch.einsum("mbnd,mbn...->mbd...", x, residual) / max(x.shape[2], 1)
+            ascent = -gradient(w)
             before, rho = rho, (half / center if t == 0 else 1 / (2 * center / half - rho))
             change = ascent / center if t == 0 else rho * (2 * ascent / half + before * change)
             w = w + change
-            trajectory.append(guess(w, x_query))
-        return torch.stack(trajectory)
+            yield w

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.algorithms.steps import one_answer
 from icl.core import Prompt
 
 
@@ -25,14 +24,27 @@ class Fitted(ABC):
     def regressor(self) -> Any:
         """A fresh one, with `fit` and `predict`."""
 
+    @property
+    def n_stages(self) -> int:
+        """The steps of a trajectory."""
+        return 1
+
+    def stages(self, fitted: Any, query: np.ndarray) -> np.ndarray:
+        """The guess at one query after steps 1..n_stages."""
+        return fitted.predict(query)
+
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B"]:
+        steps = self.n_stages if steps is None else steps
+        if not 0 <= steps <= self.n_stages:
+            raise ValueError(f"steps={steps} must be in 0..{self.n_stages}")
         x, y, query = (t.flatten(0, 1).double().cpu().numpy() for t in (prompt.x, prompt.y, prompt.x_query))
-        guesses = np.zeros(len(query))
-        if x.shape[1] and steps != 0:
+        guesses = np.zeros((steps + 1, len(query)))
+        if x.shape[1] and steps:
             with _unconverged_is_fine():
                 for i in range(len(query)):
-                    guesses[i] = self.regressor().fit(x[i], y[i]).predict(query[i : i + 1])[0]
-        return one_answer(torch.from_numpy(guesses).to(prompt.x).view(prompt.x_query.shape[:2]), steps)
+                    fitted = self.regressor().fit(x[i], y[i])
+                    guesses[1:, i] = self.stages(fitted, query[i : i + 1])[:steps]
+        return torch.from_numpy(guesses).to(prompt.x).view(-1, *prompt.x_query.shape[:2])
 
 
 @contextmanager

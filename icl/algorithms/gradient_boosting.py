@@ -7,12 +7,17 @@ References:
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from icl.algorithms.fitted import Fitted
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientBoosting(Fitted):
-    """scikit-learn's gradient boosting on the context; `shrinkage` is its learning rate."""
+    """scikit-learn's gradient boosting on the context; `shrinkage` is its learning rate. A step is a tree.
+
+    The first tree corrects the mean label, so entry 1 is that mean and a share of one tree.
+    """
 
     order_matters: ClassVar[bool] = True  # between splits that are equally good the order of the pairs decides
 
@@ -27,6 +32,13 @@ class GradientBoosting(Fitted):
                 f"n_trees={self.n_trees} and max_depth={self.max_depth} must be >= 1, "
                 f"shrinkage={self.shrinkage} in (0, 1]"
             )
+
+    @property
+    def n_stages(self) -> int:
+        return self.n_trees
+
+    def stages(self, fitted: Any, query: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(fitted.staged_predict(query)))
 
     def regressor(self) -> Any:
         from sklearn.ensemble import GradientBoostingRegressor

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.algorithms.prefixes import guesses, mean_products
 from icl.algorithms.spectra import own_basis
 from icl.algorithms.steps import Returns, answer, asked_for, check_returns, collect, each_step, read, zero_weights
 from icl.core import Prompt
@@ -85,6 +86,21 @@ class GradientDescent:
             w = w - step_size * grad
             trajectory.append(w)
         return torch.stack([answer(w, x_query, self.returns) for w in trajectory])
+
+    def every_prefix(
+        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]
+    ) -> Float[Tensor, "T #M B P *answer"]:
+        """Entry i is the guess of y_i from the pairs before i; all prefixes make their steps at once."""
+        product, b = mean_products(x, y)
+        w = torch.zeros_like(b) if self.w_init is None else self.w_init.to(b).expand_as(b)
+        trajectory = [w]
+        for step_size, preconditioner in self._constants(self.steps):
+            grad = product(w) - b
+            if preconditioner is not None:
+                grad = grad @ preconditioner.T.to(grad)
+            w = w - step_size * grad
+            trajectory.append(w)
+        return torch.stack(trajectory if self.returns == "weights" else [guesses(w, x) for w in trajectory])
 
     def _constants(self, steps: int) -> list[tuple[float, Tensor | None]]:
         sizes = each_step("step_size", self.step_size, steps)

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.algorithms.steps import at_once
+from icl.algorithms.prefixes import least_squares_guesses
+from icl.algorithms.steps import at_once, one_answer
 from icl.core import Prompt
 
 
@@ -25,14 +26,35 @@ class LeastSquares:
         w = least_squares_weights(prompt.x.double(), prompt.y.double())
         return at_once(w.to(prompt.x), prompt.x_query, steps)
 
+    def every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "T #M B P"]:
+        """Entry i is the guess of y_i from the pairs before i, from one factor of all pairs, in float64."""
+        found = least_squares_guesses(x.double(), y.double(), prefix_by_prefix)
+        return one_answer(found.to(x), None)
+
+
+def prefix_by_prefix(x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "#M B P"]:
+    """The obvious form of `LeastSquares.every_prefix`, for any inputs."""
+    answers = [torch.zeros_like(y[:, :, 0])]
+    for i in range(1, x.shape[2]):
+        w = least_squares_weights(x[:, :, :i], y[:, :, :i])
+        answers.append((w * x[:, :, i]).sum(-1))
+    return torch.stack(answers, 2)
+
 
 def least_squares_weights(
     x: Float[Tensor, "#M B N D"], y: Float[Tensor, "#M B N *out"]
 ) -> Float[Tensor, "#M B D *out"]:
-    """X⁺ y, on a CPU by a pivoted QR, which is faster than singular values and exists there alone."""
+    """X⁺ y, on a CPU by a pivoted QR, which is faster than singular values and exists there alone.
+
+    Of matrices without full rank the QR driver of torch 2.13 returns wrong solutions (a column of zeros is enough);
+    it says so in the rank that it found, and those are solved again by singular values.
+    """
     labels = y.flatten(3) if y.ndim > 3 else y[..., None]
     if x.device.type == "cpu":
-        w = torch.linalg.lstsq(x, labels, driver="gelsy").solution
+        found = torch.linalg.lstsq(x, labels, driver="gelsy")
+        w, deficient = found.solution, found.rank < min(x.shape[2:])
+        if deficient.any():
+            w[deficient] = torch.linalg.lstsq(x[deficient], labels[deficient], driver="gelsd").solution
     else:
         w = torch.linalg.pinv(x) @ labels
     return w.reshape(*x.shape[:2], x.shape[-1], *y.shape[3:])

@@ -52,3 +52,14 @@ class NearestNeighbours(WeightedLabels):
         chosen = nearest.values.isfinite().to(distance)
         weights = torch.zeros_like(distance).scatter_(-1, nearest.indices, chosen)
         return weights / weights.sum(-1, keepdim=True).clamp(min=1)
+
+    def every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "T #M B P"]:
+        """Entry i is the guess of y_i from the pairs before i; distances once, then the labels of the nearest."""
+        distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+        n_positions = x.shape[2]
+        later = torch.ones(n_positions, n_positions, dtype=torch.bool, device=x.device).triu()
+        k = min(self.k, n_positions)
+        nearest = distance.masked_fill_(later, torch.inf).topk(k, dim=-1, largest=False, sorted=False)
+        labels = y[:, :, None].expand(distance.shape).gather(-1, nearest.indices)
+        n_seen = torch.arange(n_positions, device=x.device).clamp(1, k)
+        return one_answer(torch.where(nearest.values.isfinite(), labels, 0).sum(-1) / n_seen, None)

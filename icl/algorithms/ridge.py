@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.algorithms.steps import at_once
+from icl.algorithms.prefixes import ridge_guesses
+from icl.algorithms.steps import at_once, one_answer
 from icl.core import Prompt
 
 
@@ -32,6 +33,10 @@ class Ridge:
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
         w = ridge_weights(prompt.x.double(), prompt.y.double(), self.ridge)
         return at_once(w.to(prompt.x), prompt.x_query, steps)
+
+    def every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "T #M B P"]:
+        """Entry i is the guess of y_i from the pairs before i, from one factor of all pairs, in float64."""
+        return one_answer(ridge_guesses(x.double(), y.double(), self.ridge).to(x), None)
 
 
 def ridge_weights(

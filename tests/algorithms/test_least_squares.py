@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from icl.algorithms.least_squares import LeastSquares
+from icl.algorithms.least_squares import LeastSquares, least_squares_weights
 from icl.core import Prompt
 from tolerances import EXACT
 
@@ -28,6 +28,17 @@ def test_coordinates_that_never_vary_get_no_weight(draw):
     prompt = Prompt(x, draw.normal(5, 9), x_query)
     fewer = Prompt(x[..., :2], prompt.y, x_query[..., :2])
     torch.testing.assert_close(LeastSquares()(prompt), LeastSquares()(fewer), **EXACT)
+
+
+@pytest.mark.parametrize("n_context", [2, 3, 4, 9])
+def test_it_is_numpys_solution_without_full_rank(n_context, draw):
+    x, y = draw.normal(30, n_context, 4), draw.normal(30, n_context)
+    x[:, ::3, :, 1] = 0  # a coordinate that never varies
+    x[:, 1::3, -1] = x[:, 1::3, 0]  # the same point twice
+    w = least_squares_weights(x, y)
+    for which in range(30):
+        expected = np.linalg.lstsq(x[0, which].numpy(), y[0, which].numpy(), rcond=None)[0]
+        torch.testing.assert_close(w[0, which], torch.from_numpy(expected), rtol=1e-8, atol=1e-9)
 
 
 def test_it_finds_the_weights_of_noiseless_labels_in_float32(draw):
