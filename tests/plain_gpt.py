@@ -23,7 +23,23 @@ def tokens(w: Weights, x: Tensor, y: Tensor) -> Tensor:
     return embedded + w["positions"][: len(rows) - 1]
 
 
-def layer(w: Weights, at: int, h: Tensor, n_heads: int) -> Tensor:
+def attended(kernel: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """One head, query by query and key by key; S E."""
+    rows = []
+    for i in range(len(q)):
+        if kernel == "softmax":
+            scores = torch.stack([torch.exp(q[i] @ k[j] / math.sqrt(q.shape[1])) for j in range(i + 1)])
+            scores = scores / scores.sum()
+        elif kernel == "linear":
+            scores = torch.stack([q[i] @ k[j] / math.sqrt(q.shape[1]) for j in range(i + 1)]) / (i + 1)
+        else:
+            distances = torch.stack([(q[i] - k[j]).square().sum() for j in range(i + 1)])
+            scores = torch.exp(-distances / (2 * math.sqrt(q.shape[1]))) / (i + 1)
+        rows.append(sum(a * v[j] for j, a in enumerate(scores)))
+    return torch.stack(rows)
+
+
+def layer(w: Weights, at: int, h: Tensor, n_heads: int, kernel: str = "softmax") -> Tensor:
     """Pre-LN attention and MLP; h is S E."""
     width, size = h.shape[1], h.shape[1] // n_heads
     n = F.layer_norm(h, (width,), w["gain_1"][at, 0], w["shift_1"][at, 0])
@@ -31,10 +47,7 @@ def layer(w: Weights, at: int, h: Tensor, n_heads: int) -> Tensor:
     heads = []
     for i in range(n_heads):
         part = slice(i * size, (i + 1) * size)
-        scores = (q[:, part] @ k[:, part].T / math.sqrt(size)).masked_fill(
-            ~torch.ones(2 * h.shape[:1]).tril().bool(), -math.inf
-        )
-        heads.append(scores.softmax(1) @ v[:, part])
+        heads.append(attended(kernel, q[:, part], k[:, part], v[:, part]))
     h = h + torch.cat(heads, 1) @ w["W_o"][at] + w["b_o"][at]
     n = F.layer_norm(h, (width,), w["gain_2"][at, 0], w["shift_2"][at, 0])
     return h + F.gelu(n @ w["W_up"][at] + w["b_up"][at], approximate="tanh") @ w["W_down"][at] + w["b_down"][at]
@@ -49,11 +62,11 @@ def read_out(w: Weights, n: Tensor) -> Tensor:
     return (n[::2] @ w["read_out"] + w["read_out_bias"])[:, 0]
 
 
-def stacked(w: Weights, x: Tensor, y: Tensor, n_heads: int) -> Tensor:
+def stacked(w: Weights, x: Tensor, y: Tensor, n_heads: int, kernel: str = "softmax") -> Tensor:
     """The guesses after every layer, T P, without entry 0."""
     h, guesses = tokens(w, x, y), []
     for at in range(len(w["W_qkv"])):
-        h = layer(w, at, h, n_heads)
+        h = layer(w, at, h, n_heads, kernel)
         guesses.append(read_out(w, final_norm(w, h)))
     return torch.stack(guesses)
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from icl.models.attention_kernels import Kernel
 from icl.models.gpt_layers import Decoders, Layer
 from icl.rng import Draw
 
@@ -43,10 +44,10 @@ class GPT(nn.Module):
 
     def __init__(
         self, *, dim: int, n_tokens: int, n_layers: int, width: int, n_heads: int, n_seeds: int,
-        device: torch.device | str, dtype: torch.dtype,
+        device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.n_heads, self.n_seeds = n_heads, n_seeds
+        self.n_heads, self.n_seeds, self.kernel = n_heads, n_seeds, kernel
         wide, layers = 4 * width, (n_layers,)
         self.fan_in = dict.fromkeys(("read_out", "W_qkv", "W_o", "W_up"), width) | {"read_in": dim, "W_down": wide}
         shapes = {
@@ -106,4 +107,4 @@ class GPT(nn.Module):
             part = {name: piece[i] for name, piece in pieces.items()}
             rows = {name: p.unbind(1) for name, p in part.items() if name in LAYERED}
             layers = tuple(Layer.of(dict(zip(rows, row))) for row in zip(*rows.values()))
-            yield Decoders(self.n_heads, layers, part), x_part, y_part
+            yield Decoders(self.n_heads, self.kernel, layers, part), x_part, y_part

@@ -1,6 +1,6 @@
 """The layers of a GPT-style decoder as functions of tokens, for a few members at a time.
 
-A linear layer is one batched product over members; attention is SDPA over members and prompts together. The affine
+A linear layer is one batched product over members; attention runs over members and prompts together. The affine
 half of a LayerNorm is folded into the linear layer that reads it, (g ⊙ n + s) W + b = n (g ⊙ W) + (s W + b), which
 is cheaper than a pass over the activations.
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.models.matmul_route import attention
+from icl.models.attention_kernels import Kernel, attend
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Layer:
         W_up, b_up = folded(p["gain_2"], p["shift_2"], p["W_up"], p["b_up"])
         return cls(W_qkv, b_qkv, p["W_o"], p["b_o"], W_up, b_up, p["W_down"], p["b_down"])
 
-    def __call__(self, h: Float[Tensor, "m B S E"], n_heads: int, *, only_x: bool = False) -> Float[Tensor, "m B S2 E"]:
+    def __call__(
+        self, h: Float[Tensor, "m B S E"], n_heads: int, *, kernel: Kernel = "softmax", only_x: bool = False
+    ) -> Float[Tensor, "m B S2 E"]:
         """h ← h + W_o attention(LN h), then h ← h + W_down GELU(W_up LN h).
 
         With `only_x` at the places of x alone: the same numbers there, and half the work.
@@ -47,12 +49,14 @@ class Layer:
         n = normed(h)
         if only_x:
             h = h[:, :, ::2]
-        attended = self._attended(n, n_heads, only_x)
+        attended = self._attended(n, n_heads, kernel, only_x)
         h = h + torch.baddbmm(self.b_o, attended, self.W_o).view(h.shape)
         wide = F.gelu(torch.baddbmm(self.b_up, normed(h).flatten(1, 2), self.W_up), approximate="tanh")
         return h + torch.baddbmm(self.b_down, wide, self.W_down).view(h.shape)
 
-    def _attended(self, n: Float[Tensor, "m B S E"], n_heads: int, only_x: bool) -> Float[Tensor, "m R E"]:
+    def _attended(
+        self, n: Float[Tensor, "m B S E"], n_heads: int, kernel: Kernel, only_x: bool
+    ) -> Float[Tensor, "m R E"]:
         """What the heads bring to every token, or to those of x."""
         m, n_prompts, n_tokens, width = n.shape
         heads = (m * n_prompts, n_tokens, -1, n_heads, width // n_heads)
@@ -65,7 +69,7 @@ class Layer:
             qkv = torch.baddbmm(self.b_qkv, n.flatten(1, 2), self.W_qkv)
             q, k, v = qkv.view(heads).permute(2, 0, 3, 1, 4)
             mask = None
-        return attention(q, k, v, mask).transpose(1, 2).reshape(m, -1, width)
+        return attend(kernel, q, k, v, mask).transpose(1, 2).reshape(m, -1, width)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Decoders:
     """m decoders as functions of tokens "m B S E", x at the even places and y at the odd ones."""
 
     n_heads: int
+    kernel: Kernel
     layers: tuple[Layer, ...]
     p: Mapping[str, Tensor]
 
@@ -87,8 +92,12 @@ class Decoders:
     def stack(self, h: Float[Tensor, "m B S E"], *, only_x: bool = False) -> Float[Tensor, "m B S2 E"]:
         """All layers."""
         for layer in self.layers[:-1]:
-            h = layer(h, self.n_heads)
-        return self.layers[-1](h, self.n_heads, only_x=only_x)
+            h = self.through(layer, h)
+        return self.through(self.layers[-1], h, only_x=only_x)
+
+    def through(self, layer: Layer, h: Float[Tensor, "m B S E"], *, only_x: bool = False) -> Float[Tensor, "m B S2 E"]:
+        """One layer."""
+        return layer(h, self.n_heads, kernel=self.kernel, only_x=only_x)
 
     def affine(self, n: Float[Tensor, "m B S E"]) -> Float[Tensor, "m B S E"]:
         """The other half of the final LayerNorm, g ⊙ n + s."""

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl.core import Prompt
+from icl.models.attention_kernels import Kernel
 from icl.models.gpt import GPT, check_sizes
 from icl.models.gpt_layers import Decoders, normed
 from icl.rng import Draw
@@ -21,7 +22,7 @@ class Transformer(nn.Module):
 
     Entry l of a trajectory is what the trained read-out says to the tokens after layer l, through the final LayerNorm
     (for l < L nothing trained it to say anything); entry 0 is 0. The stack is untied and has no step beyond its last;
-    `passes` goes through the whole of it again.
+    `passes` goes through the whole of it again. `attention` is softmax, linear or gaussian (`attention_kernels`).
     """
 
     order_matters: ClassVar[bool] = True  # of the context: tokens have positions, and see only those before them
@@ -35,6 +36,7 @@ class Transformer(nn.Module):
         n_layers: int = 3,
         width: int = 64,
         n_heads: int = 2,
+        attention: Kernel = "softmax",
         n_seeds: int = 1,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -43,7 +45,7 @@ class Transformer(nn.Module):
         check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
         self.n_layers = n_layers
         self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
-                       n_seeds=n_seeds, device=device, dtype=dtype)  # fmt: skip
+                       n_seeds=n_seeds, device=device, dtype=dtype, kernel=attention)  # fmt: skip
 
     def reset(self, draw: Draw) -> None:
         """First values; `GPT.reset`."""
@@ -85,7 +87,7 @@ def _after_layers(decoders: Decoders, x: Tensor, y: Tensor, steps: int) -> Float
     h = decoders.embed(x, y)
     guesses = [h.new_zeros(h.shape[0], *x.shape[1:3])]
     for layer in decoders.layers[:steps]:
-        h = layer(h, decoders.n_heads)
+        h = decoders.through(layer, h)
         guesses.append(decoders.guess(normed(h[:, :, ::2])))
     return torch.stack(guesses)
 

@@ -22,6 +22,8 @@ def predictor_of(group: str, option: str):
     """A predictor with drawn weights, and a task that it fits; two members."""
     if group == "model":
         cfg = composed(f"model={option}", FLOAT64, "n_seeds=2", *FITS.get(option, ()))
+        if cfg.model.get("width", 0) > 64:  # the promises do not depend on the size
+            cfg.model.width, cfg.model.n_layers = 2 * cfg.model.n_heads, 3
         model = build_model(cfg)
         model.reset(Draw([0, 1], "init", dtype=torch.float64))
         for parameter in model.parameters():

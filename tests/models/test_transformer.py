@@ -30,24 +30,43 @@ def positions(n_seeds=2, batch_size=3):
     return TASK.sample(batch_size, Draw(range(n_seeds), "p", dtype=torch.float64)).prompt.positions()
 
 
+KERNELS = ["softmax", "linear", "gaussian"]
+
+
 def plain(model, x, y, n_heads=2):
     """The guesses after every layer, "T M B P", one prompt after the other."""
     members = [
         torch.stack(
-            [plain_gpt.stacked(plain_gpt.of_member(model, m), *prompt, n_heads) for prompt in zip(x[m], y[m])], 1
+            [
+                plain_gpt.stacked(plain_gpt.of_member(model, m), *prompt, n_heads, model.gpt.kernel)
+                for prompt in zip(x[m], y[m])
+            ],
+            1,
         )
         for m in range(len(x))
     ]
     return torch.stack(members, 1)
 
 
-def test_a_bank_is_its_members_written_down():
-    model, (x, y) = drawn(), positions()
+@pytest.mark.parametrize("attention", KERNELS)
+def test_a_bank_is_its_members_written_down(attention):
+    model, (x, y) = drawn(attention=attention), positions()
     torch.testing.assert_close(model.every_prefix(x, y)[1:], plain(model, x, y), **EXACT)
 
 
-def test_the_last_guess_is_that_of_the_trajectory():
-    model, (x, y) = drawn(), positions()
+@pytest.mark.parametrize("attention", KERNELS)
+def test_gradients_are_those_of_the_members_written_down(attention):
+    model, (x, y) = drawn(attention=attention), positions(batch_size=1)
+    ours = torch.autograd.grad(model.last_every_prefix(x, y).square().sum(), list(model.parameters()))
+    for m in range(2):
+        w = plain_gpt.of_member(model, m)
+        loss = plain_gpt.stacked(w, x[m, 0], y[m, 0], 2, attention)[-1].square().sum()
+        torch.testing.assert_close([g[m] for g in ours], list(torch.autograd.grad(loss, list(w.values()))), **EXACT)
+
+
+@pytest.mark.parametrize("attention", KERNELS)
+def test_the_last_guess_is_that_of_the_trajectory(attention):
+    model, (x, y) = drawn(attention=attention), positions()
     torch.testing.assert_close(model.last_every_prefix(x, y), model.every_prefix(x, y)[-1], **EXACT)
 
 
@@ -72,8 +91,9 @@ def test_chunks_of_members_change_nothing(members_a_chunk, monkeypatch):
     torch.testing.assert_close(again, gradients, **EXACT)
 
 
-def test_no_guess_sees_what_comes_after_it():
-    model, (x, y) = drawn(), positions(batch_size=1)
+@pytest.mark.parametrize("attention", KERNELS)
+def test_no_guess_sees_what_comes_after_it(attention):
+    model, (x, y) = drawn(attention=attention), positions(batch_size=1)
     x, y = x.requires_grad_(True), y.requires_grad_(True)
     guesses = model.last_every_prefix(x, y)
     for i in range(5):
