@@ -72,7 +72,7 @@ class Bank:
         Raises:
             Stopped: `train.max_seconds` is over. Then, and on a signal, a checkpoint of the last whole step is left.
         """
-        start = self._resume()
+        start = self.start()
         bar = Progress(self.label, self.train.steps, start=start, shown=self.progress)
         self._clock = time.monotonic(), time.process_time()
         deadline = float("inf") if self.train.max_seconds is None else self._clock[0] + self.train.max_seconds
@@ -137,7 +137,7 @@ class Bank:
         about = {"step": step, "seeds": list(self.seeds)} | self.history.facts()
         save_checkpoint(self.folder, tensors | self.history.tensors(), about)
 
-    def _resume(self) -> int:
+    def start(self) -> int:
         """Put the bank where its checkpoint left it, or draw its first values. Returns the step to go on from."""
         self.model.reset(Draw(list(self.seeds), INIT, device=self.device, dtype=self.dtype))
         found = None if self.folder is None else load_checkpoint(self.folder)
