@@ -15,7 +15,7 @@ from icl.probes.loss_surface import LossSurface
 from icl.probes.parameter_norms import flat
 from icl.rng import Draw
 from icl.runs import Run
-from icl.training.bank import DATA
+from icl.training.batches import training_draw, training_set
 
 
 def objective_of(run: Run) -> Any:
@@ -38,8 +38,9 @@ def training_samples(run: Run, n_prompts: int, draw: Draw) -> list[Any]:
     train = recipe(run)
     if train.n_batches is None:
         return [as_double(run.task.sample(n_prompts, draw))]
-    seeds = seeds_of(run) if train.stream == "own" else [train.data_seed]
-    draw = Draw(seeds, DATA, device=draw.device, dtype=draw.dtype)
+    draw = training_draw(train, seeds_of(run), device=draw.device, dtype=draw.dtype)
+    if train.n_batches == 1:
+        return [as_double(training_set(run.task, train, draw))]
     return [as_double(run.task.sample(train.batch_size, draw.at(step))) for step in range(train.n_batches)]
 
 
