@@ -33,7 +33,11 @@ def linear_attention_as_gd(
     x_j, and the query, which starts from −w_initᵀ x_query, minus the guess. Float64, M = 1; η and Γ one for
     all layers or one a layer. With `normalize` the layer divides by N, and W_O does not. One layer serves a
     tied stack of any depth.
+
+    Raises:
+        ValueError: a size below 1, or a Γ or w_init of another shape than (D, D) or (D, O).
     """
+    _check(dim, n_context, n_layers, preconditioner, w_init, n_outputs)
     n_labels = n_outputs or 1
     w_init = torch.zeros(dim, n_labels).double() if w_init is None else w_init.double().reshape(dim, n_labels)
     state = _zeros(dim + n_labels, n_layers) | {"w_init": w_init.T[None].clone()}
@@ -83,6 +87,18 @@ def merged(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same layers for `parametrization="merged"`: P = W_O W_V, Q = W_Kᵀ W_Q."""
     P, Q = state["W_O"] @ state["W_V"], state["W_K"].mT @ state["W_Q"]
     return {"P": P, "Q": Q, "w_init": state["w_init"]}
+
+
+def _check(dim: int, n_context: int, n_layers: int, preconditioner: Any, w_init: Any, n_outputs: int | None) -> None:
+    """ValueError for constants that fit no layer of this shape."""
+    for name, size in {"dim": dim, "n_context": n_context, "n_layers": n_layers, "n_outputs": n_outputs or 1}.items():
+        if size < 1:
+            raise ValueError(f"{name}={size} must be >= 1")
+    if w_init is not None and w_init.numel() != dim * (n_outputs or 1):
+        raise ValueError(f"w_init has shape {tuple(w_init.shape)}, dim={dim} needs {(dim, n_outputs or 1)}")
+    for gamma in _each(preconditioner, n_layers):
+        if gamma is not None and gamma.shape != (dim, dim):
+            raise ValueError(f"preconditioner has shape {tuple(gamma.shape)}, dim={dim} needs {(dim, dim)}")
 
 
 def _zeros(size: int, n_layers: int) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ References:
     arXiv:2502.21212
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 
 from icl.core import Prompt
 from icl.models import chain_of_thought_fast
+from icl.models.arguments import at_least_one, finite
 from icl.models.columns import tokens
+from icl.models.first_values import draw_normal
 from icl.rng import Draw
 
 
@@ -50,13 +51,10 @@ class ChainOfThought(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        for name, size in {"dim": dim, "n_thoughts": n_thoughts, "n_seeds": n_seeds}.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(dim=dim, n_thoughts=n_thoughts, n_seeds=n_seeds)
         if parametrization not in ("full", "block"):
             raise ValueError(f"parametrization={parametrization} must be full or block")
-        if not (init_scale >= 0 and math.isfinite(init_scale)):
-            raise ValueError(f"init_scale={init_scale} must be >= 0 and finite")
+        finite(init_scale=init_scale)
         self.dim, self.n_thoughts, self.n_seeds = dim, n_thoughts, n_seeds
         self.parametrization, self.init_scale = parametrization, init_scale
         self.size = 2 * dim + 2
@@ -71,10 +69,7 @@ class ChainOfThought(nn.Module):
         Raises:
             ValueError: `draw` has not one seed a member.
         """
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
-        for weight in self.parameters():
-            weight.copy_(self.init_scale * draw.normal(*weight.shape[1:]))
+        draw_normal(self.parameters(), draw, self.init_scale)
 
     def matrices(self) -> tuple[Float[Tensor, "M A A"], Float[Tensor, "M A A"]]:
         """(V, W), whole."""

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl.core import Prompt
-from icl.models.linear_attention import truncated_normal
+from icl.models.arguments import at_least_one, finite
+from icl.models.first_values import draw_truncated_normal
 from icl.rng import Draw
 
 WAVELENGTH = 10_000.0
@@ -50,13 +51,10 @@ class CopyAttention(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        for name, size in {"dim": dim, "n_seeds": n_seeds}.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(dim=dim, n_seeds=n_seeds)
         if code_size < 2 or code_size % 2:
             raise ValueError(f"code_size={code_size} must be even and >= 2: a sine and a cosine a frequency")
-        if not (init_scale >= 0 and math.isfinite(init_scale)):
-            raise ValueError(f"init_scale={init_scale} must be >= 0 and finite")
+        finite(init_scale=init_scale)
         self.dim, self.code_size, self.causal, self.init_scale = dim, code_size, causal, init_scale
         size = dim + code_size
         for name in ("W_K", "W_Q", "W_V", "W_O"):
@@ -65,10 +63,12 @@ class CopyAttention(nn.Module):
 
     @torch.no_grad()
     def reset(self, draw: Draw) -> None:
-        """First values, those of a member a function of its own seed alone."""
-        for weight in self.parameters():
-            std = math.sqrt(self.init_scale / weight.shape[-1])
-            weight.copy_(std * truncated_normal(draw, *weight.shape[1:]))
+        """First values, those of a member a function of its own seed alone.
+
+        Raises:
+            ValueError: `draw` has not one seed a member.
+        """
+        draw_truncated_normal(self.parameters(), draw, self.init_scale)
 
     def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B"]:
         """0, then the guess after each of the two layers.

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl.core import Prompt
-from icl.models.linear_attention import truncated_normal
+from icl.models.arguments import at_least_one, finite
+from icl.models.first_values import check_seeds, draw_truncated_normal
 from icl.rng import Draw
 
 
@@ -30,9 +31,7 @@ class Embedding(nn.Module):
         dtype: torch.dtype,
     ) -> None:  # fmt: skip
         super().__init__()
-        for name, size in {"width": width, "n_hidden": n_hidden, "n_seeds": n_seeds}.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(width=width, n_hidden=n_hidden, n_seeds=n_seeds)
         if not all(0 < scale < math.inf for scale in scales):
             raise ValueError(f"scales={list(scales)} must be > 0 and finite")
 
@@ -46,7 +45,12 @@ class Embedding(nn.Module):
 
     @torch.no_grad()
     def reset(self, draw: Draw) -> None:
-        """First values, those of a member a function of its own seed alone."""
+        """First values, those of a member a function of its own seed alone.
+
+        Raises:
+            ValueError: `draw` has not one seed a member.
+        """
+        check_seeds(draw, self.W_in.shape[0])
         for weight, bias in ((self.W_in, self.b_in), (self.W_1, self.b_1), (self.W_2, self.b_2)):
             bound = 1 / math.sqrt(weight.shape[1])
             for values in (weight, bias):
@@ -85,10 +89,8 @@ class EmbeddedAttention(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim={dim} must be >= 1")
-        if not (init_scale >= 0 and math.isfinite(init_scale)):
-            raise ValueError(f"init_scale={init_scale} must be >= 0 and finite")
+        at_least_one(dim=dim)
+        finite(init_scale=init_scale)
         self.init_scale = init_scale
         self.embedding = Embedding(
             scales=[*[x_scale] * dim, y_scale], width=width, n_hidden=n_hidden, n_seeds=n_seeds, device=device,
@@ -101,9 +103,7 @@ class EmbeddedAttention(nn.Module):
     def reset(self, draw: Draw) -> None:
         """First values, those of a member a function of its own seed alone."""
         self.embedding.reset(draw)
-        for weight in (self.A, self.p):
-            std = math.sqrt(self.init_scale / weight.shape[-1])
-            weight.copy_(std * truncated_normal(draw, *weight.shape[1:]))
+        draw_truncated_normal((self.A, self.p), draw, self.init_scale)
 
     def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B"]:
         """0, then the guess of the layer.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl.core import Prompt
+from icl.models.arguments import at_least_one
 from icl.models.embedded_attention import Embedding
 from icl.rng import Draw
 
@@ -35,8 +36,7 @@ class EmbeddedGradientStep(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim={dim} must be >= 1")
+        at_least_one(dim=dim)
         self.init_step_size = init_step_size
         self.embedding = Embedding(
             scales=[x_scale] * dim, width=width, n_hidden=n_hidden, n_seeds=n_seeds, device=device, dtype=dtype

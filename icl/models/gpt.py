@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from icl.models.arguments import at_least_one
 from icl.models.attention_kernels import Kernel
+from icl.models.first_values import check_seeds
 from icl.models.gpt_layers import Decoders, Layer
 from icl.rng import Draw
 
@@ -25,9 +27,7 @@ LAYERED = {"gain_1", "shift_1", "W_qkv", "b_qkv", "W_o", "b_o", "gain_2", "shift
 
 def check_sizes(**sizes: int) -> None:
     """Raises ValueError for a size below 1, or heads that do not divide the width."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}={size} must be >= 1")
+    at_least_one(**sizes)
     if sizes["width"] % sizes["n_heads"]:
         raise ValueError(f"n_heads={sizes['n_heads']} must divide width={sizes['width']}")
 
@@ -70,8 +70,7 @@ class GPT(nn.Module):
         Raises:
             ValueError: `draw` has not one seed a member.
         """
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
+        check_seeds(draw, self.n_seeds)
         for name, parameter in self.named_parameters():
             fan_in = self.fan_in.get(BIAS_OF.get(name, name))
             if fan_in is not None:

@@ -6,7 +6,6 @@ References:
     Mahankali, Hashimoto, Ma 2023, One step of gradient descent is provably optimal, arXiv:2307.03576
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -15,11 +14,12 @@ from torch import Tensor, nn
 
 from icl.core import Prompt
 from icl.models import linear_attention_fast
+from icl.models.arguments import at_least_one, finite
+from icl.models.first_values import draw_normal, draw_truncated_normal
 from icl.models.linear_attention_reapplied import reapply
 from icl.rng import Draw
 
 WEIGHTS = {"factored": ("W_K", "W_Q", "W_V", "W_O"), "merged": ("P", "Q")}
-TRUNCATED_STD = 0.87962566103423978  # of a standard normal cut off at two deviations
 
 
 class LinearAttention(nn.Module):
@@ -61,16 +61,12 @@ class LinearAttention(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        sizes = {"dim": dim, "n_layers": n_layers, "n_outputs": n_outputs, "n_seeds": n_seeds}
-        for name, size in sizes.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(dim=dim, n_layers=n_layers, n_outputs=n_outputs, n_seeds=n_seeds)
         if parametrization not in WEIGHTS:
             raise ValueError(f"parametrization={parametrization} must be one of {', '.join(WEIGHTS)}")
         if init not in ("von_oswald", "normal"):
             raise ValueError(f"init={init} must be von_oswald or normal")
-        if not (init_scale >= 0 and math.isfinite(init_scale)):
-            raise ValueError(f"init_scale={init_scale} must be >= 0 and finite")
+        finite(init_scale=init_scale)
         self.dim, self.n_layers, self.tied, self.normalize = dim, n_layers, tied, normalize
         self.n_outputs, self.n_seeds = n_outputs, n_seeds
         self.parametrization, self.init, self.init_scale = parametrization, init, init_scale
@@ -87,14 +83,10 @@ class LinearAttention(nn.Module):
         Raises:
             ValueError: `draw` has not one seed a member.
         """
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
-        for weight in self.parameters():
-            if self.init == "normal":
-                weight.copy_(self.init_scale * draw.normal(*weight.shape[1:]))
-            else:
-                std = math.sqrt(self.init_scale / (self.n_layers * weight.shape[-1]))
-                weight.copy_(std * truncated_normal(draw, *weight.shape[1:]))
+        if self.init == "normal":
+            draw_normal(self.parameters(), draw, self.init_scale)
+        else:
+            draw_truncated_normal(self.parameters(), draw, self.init_scale / self.n_layers)
         self.w_init.zero_()
 
     def forward(
@@ -191,10 +183,3 @@ class LinearAttention(nn.Module):
         start = torch.cat([identity, -self.w_init], 1)
         x, y = prompt.x.permute(0, 3, 2, 1), self._labels(prompt).permute(0, 3, 2, 1)
         return c * P, Q, start, x, y, prompt.x_query.mT
-
-
-def truncated_normal(draw: Draw, *shape: int) -> Float[Tensor, "..."]:
-    """Normal numbers within two deviations, scaled to variance 1; one uniform number each."""
-    inside = math.erf(math.sqrt(2))  # P(|z| < 2)
-    cut = torch.erfinv(inside * (2 * draw.uniform(*shape) - 1)) * math.sqrt(2)
-    return cut / TRUNCATED_STD

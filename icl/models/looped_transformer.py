@@ -5,28 +5,24 @@ References:
     arXiv:2311.12424
 """
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from icl.core import Prompt
-from icl.models.gpt import GPT, check_sizes
+from icl.models.arguments import at_least_one
+from icl.models.decoder_predictor import DecoderPredictor
 from icl.models.gpt_layers import Decoders, normed
-from icl.rng import Draw
 
 
-class LoopedTransformer(nn.Module):
+class LoopedTransformer(DecoderPredictor):
     """z_0 = 0,   z_{t+1} = LN(f(z_t + e)),   f the layers of one GPT-style block, e the tokens of the prompt.
 
     A step is a loop. Entry t ≥ 1 of a trajectory is the read-out of z_t at the x tokens; entry 0 is 0. `n_loops` is
     the depth that is trained for; any other can be asked for. With `checkpoint` a loop stores its input alone and is
     computed again for the gradient.
     """
-
-    order_matters: ClassVar[bool] = True  # of the context: tokens have positions, and see only those before them
 
     def __init__(
         self,
@@ -42,29 +38,15 @@ class LoopedTransformer(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__()
-        check_sizes(dim=dim, n_context=n_context, n_loops=n_loops, n_layers=n_layers, width=width, n_heads=n_heads,
-                    n_seeds=n_seeds)  # fmt: skip
+        at_least_one(n_loops=n_loops)
+        super().__init__(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads,
+                         n_seeds=n_seeds, device=device, dtype=dtype)  # fmt: skip
         self.n_loops, self.checkpoint = n_loops, checkpoint
-        self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
-                       n_seeds=n_seeds, device=device, dtype=dtype)  # fmt: skip
 
     @property
     def n_passes(self) -> int:
         """How often the layers are applied: the loops."""
         return self.n_loops
-
-    def reset(self, draw: Draw) -> None:
-        """First values; `GPT.reset`."""
-        self.gpt.reset(draw)
-
-    def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
-        """The guess at the query after every loop."""
-        return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
-
-    def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
-        """The guess at the query after the last loop."""
-        return self.last_every_prefix(*prompt.positions())[..., -1]
 
     def every_prefix(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None

@@ -5,13 +5,13 @@ References:
     Gatmiry et al. 2024, Can looped transformers learn to implement multi-step gradient descent?, arXiv:2410.08292
 """
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl.core import Prompt
+from icl.models.arguments import at_least_one, finite
+from icl.models.first_values import draw_normal
 from icl.models.preconditioned_attention_fast import last
 from icl.rng import Draw
 
@@ -46,13 +46,10 @@ class PreconditionedAttention(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        for name, size in {"dim": dim, "n_layers": n_layers, "n_seeds": n_seeds}.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(dim=dim, n_layers=n_layers, n_seeds=n_seeds)
         if x_update and n_layers < 2:
             raise ValueError(f"n_layers={n_layers} must be >= 2 with x_update: nothing reads the inputs after the last")
-        if not (init_std >= 0 and math.isfinite(init_std)):
-            raise ValueError(f"init_std={init_std} must be >= 0 and finite")
+        finite(init_std=init_std)
         self.dim, self.n_layers, self.tied, self.n_seeds = dim, n_layers, tied, n_seeds
         self.x_update, self.symmetric, self.init_std = x_update, symmetric, init_std
         shape = (n_seeds, 1 if tied else n_layers, dim, dim)
@@ -66,10 +63,7 @@ class PreconditionedAttention(nn.Module):
         Raises:
             ValueError: `draw` has not one seed a member.
         """
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
-        for weight in self.parameters():
-            weight.copy_(self.init_std * draw.normal(*weight.shape[1:]))
+        draw_normal(self.parameters(), draw, self.init_std)
 
     def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B"]:
         """The guess after every layer.

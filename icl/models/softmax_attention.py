@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from icl.core import Prompt
+from icl.models.arguments import at_least_one, finite
 from icl.models.columns import in_chunks, product, times, tokens
-from icl.models.linear_attention import truncated_normal
+from icl.models.first_values import check_seeds, truncated_normal
 from icl.rng import Draw
 
 KERNELS = ("softmax", "linear")
@@ -47,13 +48,10 @@ class SoftmaxAttention(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        for name, size in {"dim": dim, "n_heads": n_heads, "key_size": key_size, "n_seeds": n_seeds}.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(dim=dim, n_heads=n_heads, key_size=key_size, n_seeds=n_seeds)
         if kernel not in KERNELS:
             raise ValueError(f"kernel={kernel!r} must be one of {', '.join(KERNELS)}")
-        if not (init_scale >= 0 and math.isfinite(init_scale)):
-            raise ValueError(f"init_scale={init_scale} must be >= 0 and finite")
+        finite(init_scale=init_scale)
         self.dim, self.n_heads, self.kernel, self.n_seeds = dim, n_heads, kernel, n_seeds
         self.init_scale, self.key_size = init_scale, key_size or dim + 1
 
@@ -65,7 +63,12 @@ class SoftmaxAttention(nn.Module):
 
     @torch.no_grad()
     def reset(self, draw: Draw) -> None:
-        """First values, those of a member a function of its own seed alone."""
+        """First values, those of a member a function of its own seed alone.
+
+        Raises:
+            ValueError: `draw` has not one seed a member.
+        """
+        check_seeds(draw, self.n_seeds)
         for weight in self.parameters():
             fan_in = self.n_heads * self.key_size if weight is self.W_O else self.dim + 1
             weight.copy_(math.sqrt(self.init_scale / fan_in) * truncated_normal(draw, *weight.shape[1:]))

@@ -8,16 +8,14 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from icl.core import Prompt
 from icl.models.attention_kernels import Kernel
-from icl.models.gpt import GPT, check_sizes
+from icl.models.decoder_predictor import DecoderPredictor
 from icl.models.gpt_layers import Decoders, normed
-from icl.rng import Draw
 
 
-class Transformer(nn.Module):
+class Transformer(DecoderPredictor):
     """Tokens x_1, (y_1, 0, ..), x_2, .. of width E go through L causal layers; a step is a layer.
 
     Entry l of a trajectory is what the trained read-out says to the tokens after layer l, through the final LayerNorm
@@ -25,7 +23,6 @@ class Transformer(nn.Module):
     `passes` goes through the whole of it again. `attention` is softmax, linear or gaussian (`attention_kernels`).
     """
 
-    order_matters: ClassVar[bool] = True  # of the context: tokens have positions, and see only those before them
     n_passes: ClassVar[int] = 1
 
     def __init__(
@@ -41,23 +38,8 @@ class Transformer(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__()
-        check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
-        self.n_layers = n_layers
-        self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
-                       n_seeds=n_seeds, device=device, dtype=dtype, kernel=attention)  # fmt: skip
-
-    def reset(self, draw: Draw) -> None:
-        """First values; `GPT.reset`."""
-        self.gpt.reset(draw)
-
-    def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
-        """The guess at the query after every layer."""
-        return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
-
-    def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
-        """The guess at the query after the last layer."""
-        return self.last_every_prefix(*prompt.positions())[..., -1]
+        super().__init__(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads,
+                         n_seeds=n_seeds, device=device, dtype=dtype, kernel=attention)  # fmt: skip
 
     def every_prefix(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None

@@ -29,6 +29,8 @@ class Window:
     needs_sample: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if self.n_loops < 1:
+            raise ValueError(f"n_loops={self.n_loops} must be >= 1")
         if not 1 <= self.window <= self.n_loops:
             raise ValueError(f"window={self.window} must be in 1..{self.n_loops}, the loops (n_loops)")
 

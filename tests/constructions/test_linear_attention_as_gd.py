@@ -105,3 +105,18 @@ def test_the_preconditioner_can_be_read_back(draw):
 def test_one_constant_a_layer_or_one_for_all():
     with pytest.raises(ValueError, match="2 constants for n_layers=3"):
         linear_attention_as_gd(dim=5, n_context=12, n_layers=3, step_size=[0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"dim": 0}, "dim=0 must be >= 1"),
+        ({"n_layers": 0}, "n_layers=0 must be >= 1"),
+        ({"preconditioner": torch.eye(4)}, r"preconditioner has shape \(4, 4\), dim=5 needs \(5, 5\)"),
+        ({"preconditioner": [torch.eye(5), torch.eye(3)]}, r"preconditioner has shape \(3, 3\)"),
+        ({"w_init": torch.zeros(4)}, r"w_init has shape \(4,\), dim=5 needs \(5, 1\)"),
+    ],
+)
+def test_constants_of_another_shape_are_refused(wrong, line):
+    with pytest.raises(ValueError, match=line):
+        linear_attention_as_gd(**{"dim": 5, "n_context": 12, "n_layers": 2, "step_size": 0.1} | wrong)

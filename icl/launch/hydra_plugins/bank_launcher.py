@@ -8,12 +8,10 @@ Hydra imports this module at every start of every app, so nothing heavy is impor
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
+from hydra_plugins._sweeping_launcher import SweepingLauncher
 
 
 @dataclass
@@ -30,18 +28,8 @@ ConfigStore.instance().store(group="hydra/launcher", name="bank", node=BankLaunc
 ConfigStore.instance().store(group="hydra/sweeper", name="bank", node=BankSweeperConf, provider="icl-lab")
 
 
-class BankLauncher(Launcher):
+class BankLauncher(SweepingLauncher):
     """Validates every job before the first starts, trains all, and names the failing ones at the end."""
-
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        self.config = config
-        self.hydra_context = hydra_context
-        self.task_function = task_function
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from icl.launch.sweep import launch
-
-        return launch(self, job_overrides, initial_job_idx)
 
 
 class BankSweeper(BasicSweeper):

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
+from hydra_plugins._sweeping_launcher import SweepingLauncher
 
 
 @dataclass
@@ -35,21 +34,7 @@ for name, node in (("local_processes", LocalProcessesConf), ("slurm", SlurmConf)
     ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="icl-lab")
 
 
-class _Sharding(Launcher):
-    """Composes and checks every job here, as the bank launcher does; a subclass says where they run."""
-
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        self.config = config
-        self.hydra_context = hydra_context
-        self.task_function = task_function
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from icl.launch.sweep import launch
-
-        return launch(self, job_overrides, initial_job_idx)
-
-
-class LocalProcessesLauncher(_Sharding):
+class LocalProcessesLauncher(SweepingLauncher):
     """One bank shard a core: processes, not OpenMP threads."""
 
     def __init__(self, *, n_processes: int | None = None):
@@ -62,7 +47,7 @@ class LocalProcessesLauncher(_Sharding):
         return over_processes(pipeline, jobs, self.n_processes)
 
 
-class SlurmLauncher(_Sharding):
+class SlurmLauncher(SweepingLauncher):
     """One Slurm job a shard, with what `cluster=` asks for."""
 
     def __init__(self, *, dry: bool = False, members: int = 0):

@@ -1,0 +1,51 @@
+"""What predictors around one `GPT` share: they guess at every position, and the query is the last of these."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from icl.core import Prompt
+from icl.models.attention_kernels import Kernel
+from icl.models.gpt import GPT, check_sizes
+from icl.rng import Draw
+
+
+class DecoderPredictor(nn.Module, ABC):
+    """Tokens x_1, (y_1, 0, ..), x_2, .. of width E for a decoder of L layers; a subclass says how they are applied."""
+
+    order_matters: ClassVar[bool] = True  # of the context: tokens have positions, and see only those before them
+
+    def __init__(
+        self, *, dim: int, n_context: int, n_layers: int, width: int, n_heads: int, n_seeds: int,
+        device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
+        self.n_layers = n_layers
+        self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
+                       n_seeds=n_seeds, device=device, dtype=dtype, kernel=kernel)  # fmt: skip
+
+    @abstractmethod
+    def every_prefix(
+        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
+    ) -> Float[Tensor, "T M B P"]:
+        """The guess at every position after 0..steps steps, in one pass."""
+
+    @abstractmethod
+    def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
+        """`every_prefix(x, y)[-1]`."""
+
+    def reset(self, draw: Draw) -> None:
+        """First values; `GPT.reset`."""
+        self.gpt.reset(draw)
+
+    def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
+        """The guess at the query after every step."""
+        return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
+
+    def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
+        """The guess at the query after the last step."""
+        return self.last_every_prefix(*prompt.positions())[..., -1]
