@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from icl.rng import Draw
@@ -45,10 +45,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt and what a predictor may not see; the target stands outside, so a label cannot leak."""
+    """A prompt and what a predictor may not see; the target stands outside, so a label cannot leak.
 
-    prompt: Prompt
-    target: Float[Tensor, "#M B *out"]
+    The prompt is a `Prompt`, or what a task of another kind shows: a frozen dataclass with `chunk`.
+    """
+
+    prompt: Any
+    target: Num[Tensor, "#M B *out"]
     w_star: Float[Tensor, "#M B D ..."] | None  # (D,), or (D, O) for several outputs; None: there is no such thing
 
 
@@ -114,7 +117,7 @@ class Predictor(Protocol):
 Objective = Callable[[Any, Sample], Tensor]  # (model, sample) -> "M", one number a member
 
 
-def last_step(predictor: Any, prompt: Prompt) -> Float[Tensor, "#M B *out"]:
+def last_step(predictor: Any, prompt: Any) -> Float[Tensor, "#M B *out"]:
     """The final guess, by the predictor's own fast form where it has one."""
     last = getattr(predictor, "last", None)
     return predictor(prompt)[-1] if last is None else last(prompt)

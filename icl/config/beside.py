@@ -6,12 +6,13 @@ A part with a `_target_` replaces the run's own, another is merged into it. Ever
 task stays, is that of the run. A changed task reaches no other part: sizes that the model takes from it must agree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icl.config.schema import ConfigError, nearest, plain
 
 PARTS = ("model", "train", "task")
+MERGED = (*PARTS, "objective")  # the others of a `start` are replaced
 
 
 def is_run(node: Any) -> bool:
@@ -23,7 +24,7 @@ def is_beside(node: Any) -> bool:
     return isinstance(node, Mapping) and "_target_" not in node and any(part in node for part in PARTS)
 
 
-def changed(cfg: Any, node: Mapping[str, Any], key: str) -> Any:
+def changed(cfg: Any, node: Mapping[str, Any], key: str, parts: Sequence[str] = PARTS) -> Any:
     """The configuration of a run with the parts of `node`.
 
     Raises:
@@ -34,8 +35,11 @@ def changed(cfg: Any, node: Mapping[str, Any], key: str) -> Any:
 
     new: Any = OmegaConf.create(plain(cfg))  # no schema: its fields are checked by those who build from it
     for part, value in plain(node).items():
-        if part not in PARTS:
-            raise ConfigError(f"{key}.{part} is unknown{nearest(part, PARTS)}")
+        if part not in parts:
+            raise ConfigError(f"{key}.{part} is unknown{nearest(part, parts)}")
+        if part not in MERGED:
+            new[part] = value
+            continue
         if not isinstance(value, Mapping):
             raise ConfigError(f"{key}.{part}={value!r} must map fields to values")
         unknown = set(value) - set(new[part])

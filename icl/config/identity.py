@@ -4,6 +4,7 @@ from typing import Any
 
 from icl.config.recipe import OFF
 from icl.config.schema import plain
+from icl.config.start import start_id
 from icl.runs import digest
 
 # Fields of `train` that cannot change a number, and therefore are no part of what a run is.
@@ -27,4 +28,6 @@ def trained(cfg: Any, without: tuple[str, ...]) -> dict[str, Any]:
     train = {key: value for key, value in used.items() if key not in without}
     parts = {key: plain(cfg[key]) for key in ("task", "model", "objective", "dtype")}
     parts |= {key: plain(cfg[key]) for key, unused in RANKS.items() if cfg.get(key, unused) != unused}
+    if cfg.get("start") is not None:
+        parts["start"] = start_id(cfg)
     return parts | {"train": train}

@@ -23,7 +23,7 @@ LEAST = {"steps": 0, "batch_size": 1, "warmup": 0, "log_every": 1, "checkpoint_e
          "eps": 0, "weight_decay": 0, "lr": 0, "data_seed": 0, "gradient_noise": 0, "restart_growth": 1}  # fmt: skip
 # Fields that joined later: a part of what a run is where they are used, so that older runs keep their folder.
 OFF = {"clip_share": 0.0, "adaptive_clip": None, "gradient_noise": 0.0, "n_batches": None, "optimizer_options": {},
-       "restart_every": None, "restart_growth": 1.0}  # fmt: skip
+       "restart_every": None, "restart_growth": 1.0, "ramp": None}  # fmt: skip
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Train:
     data_seed: int = 0  # keys the shared stream
     n_batches: int | None = None  # the prompts of the first n_batches steps again and again; 1 is full-batch training
     curriculum: Any = None  # {"task.n_context": {0: 5, 1000: 10}}
+    ramp: Any = None  # {"task.dropout": {0: 0.0, 300: 1.0}}: the same, linear in between
     fast_matmul: bool = False  # CPU: the faster fp32 GEMM, where its error check passes
     matmul: str = "fp32"  # CUDA: or tf32, which keeps 10 bits of mantissa
     cuda_graph: bool = False  # CUDA: the whole step in one launch
@@ -89,14 +90,20 @@ class Train:
                 raise ConfigError(f"train.{name}={value} must be in [0, 1)")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"train.betas={list(self.betas)} must be two numbers in [0, 1)")
-        if self.curriculum is None:
-            self.curriculum = {}
-        if not isinstance(self.curriculum, Mapping):
-            raise ConfigError(f"train.curriculum={self.curriculum} must map names of fields to stages, or be null")
-        for key, stages in self.curriculum.items():
-            if not isinstance(stages, Mapping) or not stages or not all(_is_step(step) for step in stages):
-                raise ConfigError(f"train.curriculum.{key}={stages} must map steps to values, e.g. {{0: 5, 1000: 10}}")
+        self._stages("curriculum", "e.g. {0: 5, 1000: 10}")
+        self._stages("ramp", "e.g. {0: 0.0, 300: 1.0}")
         self._together()
+
+    def _stages(self, name: str, example: str) -> None:
+        if getattr(self, name) is None:
+            setattr(self, name, {})
+        if not isinstance(getattr(self, name), Mapping):
+            raise ConfigError(f"train.{name}={getattr(self, name)} must map names of fields to stages, or be null")
+        for key, stages in getattr(self, name).items():
+            if not isinstance(stages, Mapping) or not stages or not all(_is_step(step) for step in stages):
+                raise ConfigError(f"train.{name}.{key}={stages} must map steps to values, {example}")
+            if name == "ramp" and not all(_is_number(value) for value in stages.values()):
+                raise ConfigError(f"train.ramp.{key}={stages} must have finite numbers as values")
 
     def data_step(self, step: int) -> int:
         """The step whose prompts are seen at `step`."""
@@ -125,6 +132,8 @@ class Train:
                 f"train.restart_every={self.restart_every} and train.schedule={self.schedule}: "
                 "schedule=restarts needs restart_every, and only it does"
             )
+        if self.cuda_graph and self.ramp:
+            raise ConfigError("train.ramp changes the task at every step, so train.cuda_graph must be false")
         if self.cuda_graph and (library or self.gradient_noise):
             what = f"optimizer={self.optimizer}" if library else f"gradient_noise={self.gradient_noise}"
             raise ConfigError(f"train.cuda_graph holds the bank's own optimizers, not train.{what}")
@@ -153,3 +162,7 @@ def check_large(train: Any) -> None:
 
 def _is_step(step: Any) -> bool:
     return isinstance(step, int) and not isinstance(step, bool) and step >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -36,6 +36,7 @@ class Lab:
     model: Any = MISSING
     objective: Any = MISSING
     train: Train = field(default_factory=Train)
+    start: Any = None  # where the first weights come from: a run's folder, or what to train differently before
     references: dict[str, Any] = field(default_factory=dict)
     comparisons: dict[str, Any] = field(default_factory=dict)
     probes: dict[str, Any] = field(default_factory=dict)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -15,6 +16,8 @@ from icl.config.identity import CUDA
 from icl.config.machines import Accelerate, Cluster, read
 from icl.config.recipe import check_large, check_members
 from icl.config.schema import DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
+from icl.config.start import start_config
+from icl.runs import RunFolder
 
 COMPONENTS = ("task", "model", "objective", "tracker")
 NAME = re.compile(r"\w[\w.-]*")
@@ -42,6 +45,7 @@ def validate(cfg: Any) -> None:
         if key != "model" and values.get(key) is not None:
             _builds(key, json.dumps(values[key]), plugins)
     _model_builds(json.dumps([values["model"], values["device"], values["dtype"], plugins]))
+    _start(cfg)
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
             if mount == "references" and is_beside(node):
@@ -59,6 +63,18 @@ def _trains(key: str, node: Mapping[str, Any], values: Mapping[str, Any], plugin
         raise ConfigError(f"{key}.{error}") from None
     _builds("task", json.dumps(merged["task"]), plugins)
     _model_builds(json.dumps([merged["model"], values["device"], values["dtype"], plugins]))
+
+
+def _start(cfg: Any) -> None:
+    """What the run goes on from: a finished run's folder, or what to train before."""
+    start = plain(cfg.start)
+    if isinstance(start, Mapping):
+        validate(start_config(cfg))
+    elif isinstance(start, str):
+        if not RunFolder(Path(start)).finished:
+            raise ConfigError(f"start={start} is no finished run folder")
+    elif start is not None:
+        raise ConfigError(f"start={start!r} must be a run's folder, a mapping of what to train before, or null")
 
 
 def _typed(key: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from icl.config import JobFailed
 from icl.config.beside import changed
+from icl.config.start import start_folder
 from icl.pipelines.mirror import Mirror
 from icl.runs import Run
 from icl.training.jobs import Job, make_job, train
@@ -51,6 +52,8 @@ def trained_beside(opened: Run, parts: Mapping[str, Any], key: str) -> Run:
         JobFailed: it did not finish.
     """
     cfg = changed(opened.config, parts, key)
+    if cfg.get("start") is not None:
+        cfg.start = str(start_folder(opened.config))  # else a changed task would change what is trained before, too
     cfg.plugins, cfg.paths.outputs = list(opened.plugins), str(opened.folder.path.parents[1])
     job = make_job(cfg)
     state = "already trained" if cfg.resume and job.folder.finished else "training"

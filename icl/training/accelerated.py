@@ -21,7 +21,7 @@ from icl.config import Train
 from icl.config.machines import Accelerate
 from icl.core import Sample
 from icl.rng import Draw
-from icl.training.bank import INIT, Stopped
+from icl.training.bank import INIT, Stopped, project
 from icl.training.batches import DATA
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
@@ -29,6 +29,7 @@ from icl.training.history import History, snapshot_steps, within
 from icl.training.optimizers import optimizer_of, schedule_factor
 from icl.training.progress import Progress
 from icl.training.sharded import accelerator_for, distribute, load_state, whole_state
+from icl.training.starts import load_start
 
 
 class Loss(nn.Module):
@@ -56,6 +57,7 @@ class Large:
     label: str = "train"
     progress: bool = False
     on_log: Callable[[History], None] | None = None
+    start: dict[str, Tensor] | None = None  # the first weights, where they are not drawn
 
     def __post_init__(self) -> None:
         first = next(self.model.parameters())
@@ -68,9 +70,11 @@ class Large:
                 f"train.batch_size={self.train.batch_size} must be a multiple of ranks x accumulation = {parts}"
             )
         self.model.reset(Draw([self.seed], INIT, device=first.device, dtype=self.dtype))
+        if self.start is not None:
+            load_start(self.model, self.start)
         self.loss = distribute(Loss(self.model), self.accelerator, self.options)
         self.optimizer = optimizer_of(self.loss, self.train, self.options)
-        self.curriculum = Curriculum(self.train.curriculum, task=self.task, objective=self.objective)
+        self.curriculum = Curriculum(self.train, task=self.task, objective=self.objective)
         stream = self.seed if self.train.stream == "own" else self.train.data_seed
         self.draw = Draw([stream], DATA, rank=self.rank, device=self.accelerator.device, dtype=self.dtype)
         self.snapshot_steps = snapshot_steps(self.train)
@@ -118,6 +122,7 @@ class Large:
         for group in self.optimizer.param_groups:
             group["lr"] = self.train.lr * schedule_factor(self.train, step)
         self.optimizer.step()
+        project(self.model)
         self.optimizer.zero_grad()
         if step % self.train.log_every == 0 or step == self.train.steps - 1:
             total = self.accelerator.reduce(total, "mean")

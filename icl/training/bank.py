@@ -26,6 +26,7 @@ from icl.training.graphed import GraphedStep
 from icl.training.history import History, snapshot_steps, within
 from icl.training.optimizers import BankOptimizer, schedule_factor
 from icl.training.progress import Progress
+from icl.training.starts import load_start
 
 INIT, NOISE = "init", "gradient noise"  # names of random streams
 
@@ -50,8 +51,11 @@ class Bank:
     label: str = "train"
     progress: bool = False
     on_log: Callable[[History], None] | None = None
+    start: dict[str, Tensor] | None = None  # the first weights, where they are not drawn
 
     def __post_init__(self) -> None:
+        if self.train.cuda_graph and getattr(self.task, "own_law", False):
+            raise ValueError(f"{type(self.task).__name__} draws on the host, so train.cuda_graph must be false")
         first = next(self.model.parameters())
         self.device, self.dtype = first.device, first.dtype
         self.parameters = list(self.model.parameters())
@@ -59,7 +63,7 @@ class Bank:
             self.parameters, self.train, lr=self.lr, weight_decay=self.weight_decay, clip=self.clip,
             noise=Draw(list(self.seeds), NOISE, device=self.device, dtype=self.dtype),
         )  # fmt: skip
-        self.curriculum = Curriculum(self.train.curriculum, task=self.task, objective=self.objective)
+        self.curriculum = Curriculum(self.train, task=self.task, objective=self.objective)
         self.draw = training_draw(self.train, self.seeds, device=self.device, dtype=self.dtype)
         self.batches = Batches(self.train, self.draw)
         self.snapshot_steps = snapshot_steps(self.train)
@@ -105,6 +109,7 @@ class Bank:
         loss = objective(self.model, sample)
         gradients = torch.autograd.grad(loss.sum(), self.parameters)
         self.optimizer.step(gradients, schedule_factor(self.train, step))
+        project(self.model)
         return loss
 
     def _before(self, step: int, *, last: bool = False) -> None:
@@ -140,6 +145,8 @@ class Bank:
     def start(self) -> int:
         """Put the bank where its checkpoint left it, or draw its first values. Returns the step to go on from."""
         self.model.reset(Draw(list(self.seeds), INIT, device=self.device, dtype=self.dtype))
+        if self.start is not None:
+            load_start(self.model, self.start)
         found = None if self.folder is None else load_checkpoint(self.folder)
         if found is None:
             return 0
@@ -148,6 +155,13 @@ class Bank:
         self.optimizer.load(tensors, n_updates=about["step"])
         self.history = History.of(tensors, about, self.device)
         return about["step"]
+
+
+def project(model: Any) -> None:
+    """Weights back to where the model allows them, if it has a `project_`; after every update."""
+    own = getattr(model, "project_", None)
+    if own is not None:
+        own()
 
 
 @contextmanager

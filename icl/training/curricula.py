@@ -1,30 +1,34 @@
-"""A curriculum: piecewise constant fields of the task or the objective, as functions of the step."""
+"""A curriculum: fields of the task or the objective as functions of the step, piecewise constant or linear."""
 
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from icl.config import ConfigError, nearest
+import numpy as np
+
+from icl.config import ConfigError, Train, nearest
 
 
 class Curriculum:
-    """`{"task.n_context": {0: 5, 1000: 10}}`: 5 from step 0 on, 10 from step 1000 on; unnamed fields stay.
+    """`train.curriculum`, `{"task.n_context": {0: 5, 1000: 10}}`: 5 from step 0 on, 10 from step 1000 on.
+
+    `train.ramp`, `{"task.dropout": {0: 0.0, 300: 1.0}}`, is linear between its steps, and constant after the last (and
+    before the first). Unnamed fields stay.
 
     Raises:
         ConfigError: a name is no field of the task or the objective, or a value is refused by it.
     """
 
-    def __init__(self, stages: Mapping[str, Mapping[int, Any]], *, task: Any, objective: Any):
+    def __init__(self, train: Train, *, task: Any, objective: Any):
         self.parts = {"task": task, "objective": objective}
-        self.stages = {key: dict(sorted(values.items())) for key, values in stages.items()}
-        self._cache: dict[tuple[Any, ...], tuple[Any, Any]] = {}
-        for key, values in self.stages.items():
+        self.stages = {key: dict(sorted(values.items())) for key, values in train.curriculum.items()}
+        self.ramps = {key: dict(sorted(values.items())) for key, values in train.ramp.items()}
+        self._last: tuple[Any, Any] = None, None
+        for key, values in (*self.stages.items(), *self.ramps.items()):
             part, _, name = key.partition(".")
             known = {f.name for f in fields(self.parts[part])} if is_dataclass(self.parts.get(part)) else set()
             if name not in known:
-                raise ConfigError(
-                    f"train.curriculum.{key} is no field of the task or the objective{nearest(name, known)}"
-                )
+                where = "curriculum" if key in self.stages else "ramp"
+                raise ConfigError(f"train.{where}.{key} is no field of the task or the objective{nearest(name, known)}")
             for value in values.values():
                 self._replaced(((key, value),))
 
@@ -35,10 +39,12 @@ class Curriculum:
             past = [value for start, value in values.items() if start <= step]
             if past:
                 current.append((key, past[-1]))
+        for key, values in self.ramps.items():
+            current.append((key, float(np.interp(step, list(values), list(values.values())))))
         key = tuple(current)
-        if key not in self._cache:
-            self._cache[key] = self._replaced(key)
-        return self._cache[key]
+        if key != self._last[0]:
+            self._last = key, self._replaced(key)
+        return self._last[1]
 
     def _replaced(self, current: tuple[tuple[str, Any], ...]) -> tuple[Any, Any]:
         parts = dict(self.parts)

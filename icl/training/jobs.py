@@ -16,6 +16,7 @@ from icl.config.build import on_this_machine
 from icl.config.identity import BOOKKEEPING, PER_MEMBER, trained
 from icl.config.recipe import LONE_OPTIMIZERS
 from icl.config.schema import plain
+from icl.config.start import start_config
 from icl.config.yaml_text import as_yaml
 from icl.rng import Draw
 from icl.runs import RunFolder, digest
@@ -26,6 +27,7 @@ from icl.training.history import History
 from icl.training.large_jobs import is_large, train_large
 from icl.training.locks import Locks
 from icl.training.outcome import Slice, final_loss, write_outcome
+from icl.training.starts import of_bank
 
 _FITTING: set[str] = set()  # signatures that `check_fit` has passed in this process
 
@@ -75,7 +77,7 @@ def check_fit(cfg: Any) -> None:
     model = build_model(cfg, n_seeds=1)
     first = next(model.parameters())
     try:
-        Curriculum(Train(**plain(cfg.train)).curriculum, task=task, objective=objective)
+        Curriculum(Train(**plain(cfg.train)), task=task, objective=objective)
         draw = Draw([0], "fits", device=first.device, dtype=first.dtype)
         objective(model, task.sample(2, draw) if objective.needs_sample else None)
     except (ValueError, RuntimeError) as error:
@@ -87,12 +89,21 @@ def train(jobs: Sequence[Job], on_log: Callable[[History], None] | None = None) 
 
     Returns <name>/<id> -> what went wrong, for the jobs that failed; the others are done.
     """
-    unique = list({job.folder.path: job for job in jobs}.values())
+    everything = list({job.folder.path: job for job in jobs}.values())
+    failures = _train_starts(unfinished(everything))
+    unique = [job for job in everything if job.key not in failures]
     with _locked(unfinished(unique)):
-        failures = _train(unfinished(unique), unique, on_log if len(jobs) == 1 else None)
+        failures |= _train(unfinished(unique), unique, on_log if len(jobs) == 1 else None)
     for outputs in {Path(job.cfg.paths.outputs) for job in unique}:
         clear(outputs)
     return failures
+
+
+def _train_starts(jobs: Sequence[Job]) -> dict[str, str]:
+    """Train what `jobs` go on from, where a configuration states it; what went wrong, by job."""
+    before = {job.key: make_job(cfg) for job in jobs if (cfg := start_config(job.cfg)) is not None}
+    failures = train([*before.values()]) if before else {}
+    return {key: f"its start: {failures[job.key]}" for key, job in before.items() if job.key in failures}
 
 
 def unfinished(jobs: Sequence[Job]) -> list[Job]:
@@ -172,13 +183,12 @@ def _train_bank(members: Sequence[Job], on_log: Callable[[History], None] | None
     def each(name: str) -> list[Any]:
         return [job.cfg.train[name] for job in members for _ in job.seeds]
 
-    task = build(first.task, plugins=first.plugins, key="task")
     bank = Bank(
-        task=task, model=build_model(first, n_seeds=len(seeds)),
+        task=build(first.task, plugins=first.plugins, key="task"), model=build_model(first, n_seeds=len(seeds)),
         objective=build(first.objective, plugins=first.plugins, key="objective"),
         train=Train(**plain(first.train)), seeds=seeds, lr=each("lr"), weight_decay=each("weight_decay"),
         clip=each("clip"), folder=folder, label=first.name, progress=first.progress,
-        on_log=on_log,
+        on_log=on_log, start=of_bank([job.cfg for job in members]),
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / MEMBERS, keys)

@@ -20,6 +20,7 @@ from icl.training.bank_folders import MEMBERS, remove
 from icl.training.elastic import RanksFailed, over_ranks
 from icl.training.history import History
 from icl.training.outcome import Slice, final_loss, write_outcome
+from icl.training.starts import first_weights
 
 
 def is_large(cfg: Any) -> bool:
@@ -76,11 +77,13 @@ def train_members(config: str, folder: str, target: str, on_log: Callable[[Histo
     task = build(cfg.task, plugins=cfg.plugins, key="task")
     objective = build(cfg.objective, plugins=cfg.plugins, key="objective")
     weights, histories, first = [], [], True
-    for seed in seeds:
+    starts = first_weights(cfg)
+    for i, seed in enumerate(seeds):
         large = Large(
             task=task, model=build_model(cfg, n_seeds=1), objective=objective, train=Train(**plain(cfg.train)),
             seed=seed, options=options, folder=Path(folder, f"seed-{seed}"), label=f"{cfg.name} seed {seed}",
             progress=cfg.progress, on_log=on_log if len(seeds) == 1 else None,
+            start=None if starts is None else {key: value[i : i + 1] for key, value in starts.items()},
         )  # fmt: skip
         histories.append(large.run())
         weights.append(large.weights())

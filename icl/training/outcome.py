@@ -82,8 +82,13 @@ def result(cfg: Any, folder: RunFolder, bank: Bank, part: Slice) -> dict[str, An
 
 
 def final_loss(bank: Bank) -> list[float]:
-    """The objective of every member on the same fresh prompts (exact if the objective is)."""
-    draw = Draw([bank.train.data_seed], "final", device=bank.device, dtype=bank.dtype)
+    """The objective of every member on the same fresh prompts (exact if the objective is).
+
+    Where the task's law is a matter of the seed (`own_law`), each member has prompts of its own.
+    """
+    own = getattr(bank.task, "own_law", False) and bank.train.stream == "own"
+    seeds = list(bank.seeds) if own else [bank.train.data_seed]
+    draw = Draw(seeds, "final", device=bank.device, dtype=bank.dtype)
     n_prompts = min(EVALUATION_PROMPTS, EVALUATION_BATCHES * bank.train.batch_size)
     sample = bank.task.sample(n_prompts, draw) if bank.objective.needs_sample else None
     with torch.no_grad():

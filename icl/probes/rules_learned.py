@@ -1,0 +1,44 @@
+"""How many rules the weights of a surrogate hold, and how soon."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from icl.comparisons.learning_time import held, steps_to_all
+from icl.comparisons.measured import Curve, Measured
+from icl.comparisons.translated import looked_up, members, shares, translating
+from icl.rng import Draw
+from icl.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesLearned:
+    """A rule is held where the largest entry of its column of W is its value. Of a trained surrogate:
+
+    share       share of the rules that its weights hold at the end (mean over books)
+    steps       the first snapshot from which on it holds all, nan if there is none; cycles: over d n²
+    accuracy    share of the pairs of new strings that it translates right without context
+    looked_up   the same for a table of the windows of 2d letters that the training strings show: what the same
+                supervised outputs are worth to a learner that knows nothing of phrasebooks
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("share", "steps", "cycles", "accuracy", "looked_up")
+    n_prompts: int = 64
+
+    def measure_run(self, run: Run, draw: Draw) -> Measured:
+        steps, own = steps_to_all(run), Draw(members(run), draw.name)
+        without = replace(translating(run), dropout=1.0)
+        numbers = {
+            "share": held(run.model, run).mean((1, 2)),
+            "steps": steps,
+            "cycles": steps / (run.task.n_levels * run.task.n_pairs),
+            "accuracy": shares(run.model, without, own, self.n_prompts)[0].mean(-1),
+            "looked_up": looked_up(run.task, own, self.n_prompts),
+        }
+        at, share = zip(*((step, held(model, run).mean((1, 2))) for step, model in run.snapshots()), strict=True)
+        curve = Curve(
+            kind="line", title="Rules in the weights", x_label="training step", y_label="share of all rules", x=at,
+            model=torch.stack(share, 1).tolist(),
+        )  # fmt: skip
+        return Measured(numbers=numbers, curves={"rules": curve}, n_prompts=self.n_prompts)
