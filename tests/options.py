@@ -14,6 +14,15 @@ from icl.config.build import locate
 __all__ = ["Lab", "composed", "numeric", "options", "text"]
 
 
+_TRANSLATION = ("task=multilevel_translation", "model=surrogate_mlt", "objective=answer")
+FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_translator"), _TRANSLATION)
+
+
+def fitting(group: str, option: str) -> Any:
+    """An option in a configuration whose other parts fit it."""
+    return composed(*FITTING.get(option, ()), f"{group}={option}")
+
+
 def options(group: str) -> list[str]:
     """The names of a group's files."""
     return sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml"))

@@ -10,7 +10,7 @@ from icl.config import conf_dir, validate
 from icl.config.build import ROOMS, locate
 from icl.pipelines.reproduce import checked_claims
 from icl.pipelines.reproduce import run as reproduce
-from options import composed, options
+from options import composed, fitting, options
 
 PACKAGE = conf_dir().parent / "icl"
 GROUPS = {"task": "tasks", "model": "models", "algorithm": "algorithms", "objective": "objectives",
@@ -43,12 +43,12 @@ def target(group: str, option: str) -> str:
 
 @pytest.mark.parametrize("option", options("task"))
 def test_tasks_build(option):
-    validate(composed(f"task={option}"))
+    validate(fitting("task", option))
 
 
 @pytest.mark.parametrize("option", options("model"))
 def test_models_build(option):
-    validate(composed(f"model={option}"))
+    validate(fitting("model", option))
 
 
 @pytest.mark.parametrize("option", options("train"))
