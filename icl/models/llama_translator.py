@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from icl.models.arguments import at_least_one
+from icl.models.first_values import check_seeds
 from icl.models.llama_translator_start import LAYER_NAMES, first_values
 from icl.rng import Draw
 from icl.tasks.phrasebooks import Rules
@@ -53,11 +55,8 @@ class LlamaTranslator(nn.Module):
     ) -> None:
         super().__init__()
         layers = 2 * n_levels - 1 if n_layers is None else n_layers
-        sizes = {"n_letters": n_letters, "n_levels": n_levels, "width": width, "n_layers": layers, "n_heads": n_heads,
-                 "n_positions": n_positions, "n_seeds": n_seeds}  # fmt: skip
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(n_letters=n_letters, n_levels=n_levels, width=width, n_layers=layers, n_heads=n_heads,
+                     n_positions=n_positions, n_seeds=n_seeds)  # fmt: skip
         if width % (2 * n_heads):
             raise ValueError(f"width={width} must be a multiple of 2 n_heads = {2 * n_heads} (rotary pairs)")
         self.n_letters, self.n_levels, self.n_seeds, self.n_positions = n_letters, n_levels, n_seeds, n_positions
@@ -73,8 +72,7 @@ class LlamaTranslator(nn.Module):
 
     def reset(self, draw: Draw) -> None:
         """First values, those of a member a function of its own seed alone."""
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
+        check_seeds(draw, self.n_seeds)
         first_values(self, draw)
 
     def forward(self, prompt: Rules, *, steps: int | None = None) -> Float[Tensor, "T M B P V"]:

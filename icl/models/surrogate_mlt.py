@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from icl.models.arguments import at_least_one
+from icl.models.first_values import draw_normal
 from icl.rng import Draw
 from icl.tasks.phrasebooks import Rules
 
@@ -45,9 +47,7 @@ class SurrogateMlt(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        for name, size in {"n_letters": n_letters, "n_levels": n_levels, "n_seeds": n_seeds}.items():
-            if size < 1:
-                raise ValueError(f"{name}={size} must be >= 1")
+        at_least_one(n_letters=n_letters, n_levels=n_levels, n_seeds=n_seeds)
         if not temperature > 0:
             raise ValueError(f"temperature={temperature} must be > 0 (τ, which multiplies)")
         self.n_letters, self.n_levels, self.n_seeds = n_letters, n_levels, n_seeds
@@ -59,9 +59,7 @@ class SurrogateMlt(nn.Module):
     @torch.no_grad()
     def reset(self, draw: Draw) -> None:
         """First values, those of a member a function of its own seed alone."""
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
-        self.W.copy_(draw.normal(*self.W.shape[1:]) / self.n_letters)
+        draw_normal([self.W], draw, 1 / self.n_letters)
 
     @torch.no_grad()
     def project_(self) -> None:

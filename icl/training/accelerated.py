@@ -57,7 +57,7 @@ class Large:
     label: str = "train"
     progress: bool = False
     on_log: Callable[[History], None] | None = None
-    start: dict[str, Tensor] | None = None  # the first weights, where they are not drawn
+    first: dict[str, Tensor] | None = None  # the first weights, where they are not drawn
 
     def __post_init__(self) -> None:
         first = next(self.model.parameters())
@@ -70,8 +70,8 @@ class Large:
                 f"train.batch_size={self.train.batch_size} must be a multiple of ranks x accumulation = {parts}"
             )
         self.model.reset(Draw([self.seed], INIT, device=first.device, dtype=self.dtype))
-        if self.start is not None:
-            load_start(self.model, self.start)
+        if self.first is not None:
+            load_start(self.model, self.first)
         self.loss = distribute(Loss(self.model), self.accelerator, self.options)
         self.optimizer = optimizer_of(self.loss, self.train, self.options)
         self.curriculum = Curriculum(self.train, task=self.task, objective=self.objective)

@@ -51,7 +51,7 @@ class Bank:
     label: str = "train"
     progress: bool = False
     on_log: Callable[[History], None] | None = None
-    start: dict[str, Tensor] | None = None  # the first weights, where they are not drawn
+    first: dict[str, Tensor] | None = None  # the first weights, where they are not drawn
 
     def __post_init__(self) -> None:
         if self.train.cuda_graph and getattr(self.task, "own_law", False):
@@ -145,8 +145,8 @@ class Bank:
     def start(self) -> int:
         """Put the bank where its checkpoint left it, or draw its first values. Returns the step to go on from."""
         self.model.reset(Draw(list(self.seeds), INIT, device=self.device, dtype=self.dtype))
-        if self.start is not None:
-            load_start(self.model, self.start)
+        if self.first is not None:
+            load_start(self.model, self.first)
         found = None if self.folder is None else load_checkpoint(self.folder)
         if found is None:
             return 0

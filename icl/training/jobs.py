@@ -1,7 +1,7 @@
 """From jobs (a configuration and its folder) to finished run folders: one function for lone runs and for sweeps.
 
-Jobs that agree in everything but seed, lr, weight decay and clip become one bank, train together, and are cut up
-again. A bank's checkpoint records its members, so an interrupted bank is formed again with exactly those.
+Jobs that agree in everything but seed, lr, weight decay and clip become one bank, train together, and are cut up again.
+A bank's checkpoint records its members, so an interrupted bank is formed again with exactly those.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -89,9 +89,9 @@ def train(jobs: Sequence[Job], on_log: Callable[[History], None] | None = None) 
 
     Returns <name>/<id> -> what went wrong, for the jobs that failed; the others are done.
     """
-    everything = list({job.folder.path: job for job in jobs}.values())
-    failures = _train_starts(unfinished(everything))
-    unique = [job for job in everything if job.key not in failures]
+    unique = list({job.folder.path: job for job in jobs}.values())
+    failures = _train_starts(unfinished(unique))
+    unique = [job for job in unique if job.key not in failures]
     with _locked(unfinished(unique)):
         failures |= _train(unfinished(unique), unique, on_log if len(jobs) == 1 else None)
     for outputs in {Path(job.cfg.paths.outputs) for job in unique}:
@@ -102,7 +102,7 @@ def train(jobs: Sequence[Job], on_log: Callable[[History], None] | None = None) 
 def _train_starts(jobs: Sequence[Job]) -> dict[str, str]:
     """Train what `jobs` go on from, where a configuration states it; what went wrong, by job."""
     before = {job.key: make_job(cfg) for job in jobs if (cfg := start_config(job.cfg)) is not None}
-    failures = train([*before.values()]) if before else {}
+    failures = train(list(before.values())) if before else {}
     return {key: f"its start: {failures[job.key]}" for key, job in before.items() if job.key in failures}
 
 
@@ -114,13 +114,11 @@ def unfinished(jobs: Sequence[Job]) -> list[Job]:
 @contextmanager
 def _locked(jobs: Sequence[Job]) -> Iterator[None]:
     """No other process trains one of `jobs` within."""
-    keys: dict[str, list[str]] = {}
-    for job in jobs:
-        keys.setdefault(job.cfg.paths.outputs, []).append(job.key)
     with ExitStack() as locks:
-        for outputs in keys:
+        for outputs in dict.fromkeys(job.cfg.paths.outputs for job in jobs):
+            keys = [job.key for job in jobs if job.cfg.paths.outputs == outputs]
             try:
-                locks.enter_context(Locks(Path(outputs), keys[outputs]))
+                locks.enter_context(Locks(Path(outputs), keys))
             except OSError as error:
                 raise ConfigError(f"paths.outputs={outputs}: cannot write there ({error.strerror})") from None
         yield
@@ -187,8 +185,8 @@ def _train_bank(members: Sequence[Job], on_log: Callable[[History], None] | None
         task=build(first.task, plugins=first.plugins, key="task"), model=build_model(first, n_seeds=len(seeds)),
         objective=build(first.objective, plugins=first.plugins, key="objective"),
         train=Train(**plain(first.train)), seeds=seeds, lr=each("lr"), weight_decay=each("weight_decay"),
-        clip=each("clip"), folder=folder, label=first.name, progress=first.progress,
-        on_log=on_log, start=of_bank([job.cfg for job in members]),
+        clip=each("clip"), folder=folder, label=first.name, progress=first.progress, on_log=on_log,
+        first=of_bank([job.cfg for job in members]),
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / MEMBERS, keys)

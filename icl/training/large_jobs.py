@@ -83,7 +83,7 @@ def train_members(config: str, folder: str, target: str, on_log: Callable[[Histo
             task=task, model=build_model(cfg, n_seeds=1), objective=objective, train=Train(**plain(cfg.train)),
             seed=seed, options=options, folder=Path(folder, f"seed-{seed}"), label=f"{cfg.name} seed {seed}",
             progress=cfg.progress, on_log=on_log if len(seeds) == 1 else None,
-            start=None if starts is None else {key: value[i : i + 1] for key, value in starts.items()},
+            first=None if starts is None else {key: value[i : i + 1] for key, value in starts.items()},
         )  # fmt: skip
         histories.append(large.run())
         weights.append(large.weights())
