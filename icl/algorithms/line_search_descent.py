@@ -49,15 +49,22 @@ class LineSearchDescent(FromMoments):
         trajectory = [w]
         for _ in range(steps):
             g = matvec(H, w) - target
-            w = w - self._size(H, g, w, best)[..., None] * g
+            square, curvature = g.square().sum(-1), (g * matvec(H, g)).sum(-1)
+            excess = None if best is None else 0.5 * ((w - best) * matvec(H, w - best)).sum(-1)
+            w = w - self.size(square, curvature, excess)[..., None] * g
             trajectory.append(w)
         return torch.stack(trajectory)
 
-    def _size(self, H: Tensor, g: Tensor, w: Tensor, best: Tensor | None) -> Float[Tensor, "*batch"]:
-        tiny = torch.finfo(g.dtype).tiny
-        square, curvature = g.square().sum(-1), (g * matvec(H, g)).sum(-1)
-        if best is not None:
-            excess = 0.5 * ((w - best) * matvec(H, w - best)).sum(-1)  # L(w) − min L
+    def size(
+        self,
+        square: Float[Tensor, "*batch"],
+        curvature: Float[Tensor, "*batch"],
+        excess: Float[Tensor, "*batch"] | None,
+    ) -> Float[Tensor, "*batch"]:
+        """η from gᵀg, gᵀHg and, for `polyak`, L(w) − min L."""
+        tiny = torch.finfo(square.dtype).tiny
+        if self.rule == "polyak":
+            assert excess is not None
             return excess / square.clamp(min=tiny)
         exact = square / curvature.clamp(min=tiny)
         if self.rule == "exact":

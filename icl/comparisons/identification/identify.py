@@ -1,0 +1,194 @@
+"""Which algorithm does a model run? Candidates fitted on one set of prompts, judged on another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from icl.comparisons.identification.descents import (
+    ArmijoSteps,
+    Chebyshev,
+    ConjugateGradient,
+    ExactLineSearch,
+    GradientDescentPlusPlus,
+    Momentum,
+    PolyakSteps,
+)
+from icl.comparisons.identification.family import Family
+from icl.comparisons.identification.filters import (
+    Averaging,
+    GradientDescent,
+    GradientDescentOnSum,
+    IterativeNewton,
+    LeastSquares,
+    Ridge,
+    Zero,
+)
+from icl.comparisons.identification.fitting import fit, within
+from icl.comparisons.identification.learners import Learners, Listed
+from icl.comparisons.identification.preconditioned import PreconditionedGradientDescent
+from icl.comparisons.identification.similarity import errors, prompt_distances, similarity_of_errors
+from icl.comparisons.identification.slots import Slots, drawn, joined
+from icl.comparisons.identification.verdict import Verdict, judge
+from icl.config import ConfigError
+from icl.rng import Draw
+
+LEAST_PROMPTS = 32  # fewer do not carry a bootstrap
+LIMIT = 10.0  # guesses are held within this many standard deviations of the labels
+UNSTABLE, DIVERGED = 1e-3, 0.05  # shares of guesses outside that are reported, and with which a candidate is left out
+WIDEST = 32  # the largest D at which D² open numbers are fitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How candidates are fitted and judged. `also` are further candidates, predictors under their names."""
+
+    n_fit: int = 256
+    n_prompts: int = 1000
+    positions: Literal["auto", "every", "query"] = "auto"
+    learners: bool = True  # also those that see no spectrum: neighbours, kernels, Lasso, trees
+    least_margin: float = 0.1  # by which a runner-up's distance must exceed the best one's
+    most_unexplained: float = 0.1  # of E y², by a candidate that may be named
+    also: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("n_fit", "n_prompts"):
+            if getattr(self, name) < LEAST_PROMPTS:
+                raise ValueError(f"{name}={getattr(self, name)} must be >= {LEAST_PROMPTS}: the bootstrap is over them")
+        if self.positions not in ("auto", "every", "query"):
+            raise ValueError(f"positions={self.positions} must be auto, every or query")
+        for name in ("least_margin", "most_unexplained"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be >= 0")
+
+    def every(self, task: Any) -> bool:
+        """Whether all positions are judged: those that the model was trained on."""
+        if self.positions == "auto":
+            return getattr(task, "positions", "query") == "every"
+        return self.positions == "every"
+
+
+@dataclass(frozen=True)
+class Identified:
+    """C candidates against M models on the same prompts."""
+
+    fitted: Mapping[str, Any]
+    distances: Float[Tensor, "C M B"]  # squared, every prompt; nan where a slow candidate was not asked
+    similarity: Float[Tensor, "C M"]  # of errors
+    guesses: Mapping[str, Float[Tensor, "M b K"]]
+    answers: Float[Tensor, "M B K"]
+    verdicts: Sequence[Verdict]
+    unstable: Mapping[str, float]  # share of guesses that were held back
+    left_out: Mapping[str, str]  # and why
+    slots: Slots
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.fitted)
+
+
+def families(slots: Slots, question: Question) -> list[Family]:
+    """All candidates, simple ones first."""
+    dim = slots.prompt.x.shape[-1]
+    found: list[Family] = [Zero(), Averaging(), LeastSquares(), Ridge(), GradientDescent()]
+    if slots.every:
+        found.append(GradientDescentOnSum())
+    found += [IterativeNewton(), Momentum(), GradientDescentPlusPlus(), Chebyshev(), ConjugateGradient(),
+              ExactLineSearch(), PolyakSteps(), ArmijoSteps()]  # fmt: skip
+    if dim <= WIDEST:
+        found.append(PreconditionedGradientDescent())
+    if question.learners:
+        found += Learners.all(slots.spectra.variance, dim)
+    return found + [Listed(name, name, {"": predictor}) for name, predictor in question.also.items()]
+
+
+def identify(model: Any, task: Any, draw: Draw, question: Question | None = None) -> Identified:
+    """Every candidate against every member of `model` (or whatever predictor it is).
+
+    Raises:
+        ConfigError: the task has no scalar labels, or its prompts do not fit the model.
+    """
+    question = Question() if question is None else question
+    every = question.every(task)
+    fitting, answers = asked(model, task, question.n_fit, every, draw.at(0, f"{draw.name}/fit"))
+    judging, judged = asked(model, task, question.n_prompts, every, draw.at(0, f"{draw.name}/judge"))
+    limit = LIMIT * judging.label_square**0.5
+    answers, judged = within(answers, limit), within(judged, limit)
+    fitted, left_out = fitted_to(families(fitting, question), fitting, answers, limit)
+    return judged_by(fitted, judging, judged, limit, question, left_out, draw)
+
+
+def asked(model: Any, task: Any, n: int, every: bool, draw: Draw) -> tuple[Slots, Float[Tensor, "M B K"]]:
+    """Prompts and what the model says to them.
+
+    Raises:
+        ConfigError: it cannot read them.
+    """
+    pieces = drawn(task, n, every, draw, model)
+    try:
+        answers = torch.cat([piece.ask(model) for piece in pieces], 1)
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{type(model).__name__} cannot read the prompts of {type(task).__name__}: {reason}"
+        ) from None
+    return joined(pieces), answers
+
+
+def fitted_to(
+    candidates: Sequence[Family], slots: Slots, answers: Float[Tensor, "M B K"], limit: float
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The nearest member of every family; and those that could not be fitted, which stop no other."""
+    found: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for family in candidates:
+        try:
+            found[family.name] = fit(family, slots, answers, limit)
+        except (RuntimeError, ValueError, ArithmeticError) as error:
+            failed[family.name] = f"cannot be fitted: {(str(error).splitlines() or [''])[0]}"
+    return found, failed
+
+
+def judged_by(
+    fitted: Mapping[str, Any], slots: Slots, answers: Float[Tensor, "M B K"], limit: float, question: Question,
+    left_out: Mapping[str, str], draw: Draw,
+) -> Identified:  # fmt: skip
+    """The fitted candidates on these prompts."""
+    guesses: dict[str, Tensor] = {}
+    unstable: dict[str, float] = {}
+    left_out = dict(left_out)
+    for name, member in fitted.items():
+        most = member.family.most_prompts
+        some = slots if most is None else slots.cut(0, most)
+        try:
+            guess = member.guesses(some, limit)
+        except (RuntimeError, ValueError, ArithmeticError) as error:
+            left_out[name] = f"failed: {(str(error).splitlines() or [''])[0]}"
+            continue
+        share = (guess.abs() >= limit).double().mean().item()
+        if share > UNSTABLE:
+            unstable[name] = share
+        if share > DIVERGED:
+            left_out[name] = (
+                f"diverges: {100 * share:.2g} % of its guesses are beyond {LIMIT:g} deviations of the labels"
+            )
+            continue
+        guesses[name] = guess
+    distances = torch.full((len(guesses), *answers.shape[:2]), torch.nan, dtype=torch.float64)
+    similarity = torch.zeros(len(guesses), len(answers), dtype=torch.float64)
+    own = errors(answers, slots.target)
+    for c, guess in enumerate(guesses.values()):
+        n = guess.shape[1]
+        distances[c, :, :n] = prompt_distances(guess, answers[:, :n])
+        similarity[c] = similarity_of_errors(errors(guess, slots.target[:n]), own[:, :n])
+    kept = {name: fitted[name] for name in guesses}
+    verdicts = judge(
+        list(kept), distances, slots.label_square,
+        kinds={name: member.family.kind for name, member in kept.items()},
+        contains={name: member.family.contains for name, member in kept.items()},
+        least_margin=question.least_margin, most_unexplained=question.most_unexplained, draw=draw,
+    )  # fmt: skip
+    return Identified(kept, distances, similarity, guesses, answers, verdicts, unstable, left_out, slots)
