@@ -58,6 +58,10 @@ class Transformer(DecoderPredictor):
         """`every_prefix(x, y)[-1]`, without the read-outs of the other layers."""
         return self.passes(x, y, 1)[-1]
 
+    def hidden(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "L M B P E"]:
+        """The tokens of x after every layer, through the first half of a LayerNorm, as a read-out sees them."""
+        return torch.cat([_tokens(*part) for part in self.gpt.chunks(x, y)], dim=1)
+
     def passes(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], n: int) -> Float[Tensor, "K M B P"]:
         """The guesses after the whole stack was applied 1..n times, which nothing trained it for."""
         if n < 1:
@@ -72,6 +76,14 @@ def _after_layers(decoders: Decoders, x: Tensor, y: Tensor, steps: int) -> Float
         h = decoders.through(layer, h)
         guesses.append(decoders.guess(normed(h[:, :, ::2])))
     return torch.stack(guesses)
+
+
+def _tokens(decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "L m B P E"]:
+    h, tokens = decoders.embed(x, y), []
+    for layer in decoders.layers:
+        h = layer(h, decoders.n_heads)
+        tokens.append(normed(h[:, :, ::2]))
+    return torch.stack(tokens)
 
 
 def _after_stacks(decoders: Decoders, x: Tensor, y: Tensor, n: int) -> Float[Tensor, "K m B P"]:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from icl.algorithms.line_search_descent import LineSearchDescent, Rule
 from icl.comparisons.identification.family import InTheEigenbasis, Range, iterated
-from icl.comparisons.identification.filters import LEAST_SQUARES, inverse
+from icl.comparisons.identification.filters import CONVERGED, LEAST_SQUARES, inverse
 from icl.comparisons.identification.slots import Spectra
 
 STEP_SIZE = Range("step_size", 0.02, 3.0, 16, unit=-1)
-CONVERGED = 1e-14  # as in icl/algorithms/conjugate_gradient.py
+ENOUGH = 1e-14  # as in icl/algorithms/conjugate_gradient.py
 
 
 class Iteration(InTheEigenbasis):
@@ -39,7 +39,7 @@ class Momentum(Iteration):
     kind: ClassVar[str] = LEAST_SQUARES
     contains: ClassVar[tuple[str, ...]] = ("gradient_descent",)
     open: ClassVar[tuple[Range, ...]] = (STEP_SIZE, Range("momentum", 0.0, 0.96, 7, "linear"))
-    steps: Sequence[int] = tuple(range(2, 17))
+    steps: Sequence[int] = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
 
     def iterates(self, s: Spectra, *values: Float[Tensor, "G 1 1 1"]) -> Iterator[Float[Tensor, "#G b K D"]]:
         eta, mu = values
@@ -101,12 +101,13 @@ class ConjugateGradient(Iteration):
 
     name: ClassVar[str] = "conjugate_gradient"
     kind: ClassVar[str] = LEAST_SQUARES
+    contains: ClassVar[tuple[str, ...]] = (CONVERGED,)
     steps: Sequence[int] = tuple(range(1, 11))
 
     def iterates(self, s: Spectra, *values: Float[Tensor, "G 1 1 1"]) -> Iterator[Float[Tensor, "#G b K D"]]:
         curvature, r = s.eigenvalues / s.n, s.labelled / s.n
         w, p, size = torch.zeros_like(r), r, r.square().sum(-1, keepdim=True)
-        enough = CONVERGED * size
+        enough = ENOUGH * size
         while True:
             Sp = curvature * p
             going = size > enough
@@ -122,6 +123,7 @@ class LineSearch(Iteration):
 
     rule: ClassVar[Rule]
     kind: ClassVar[str] = LEAST_SQUARES
+    contains: ClassVar[tuple[str, ...]] = (CONVERGED,)
 
     def iterates(self, s: Spectra, *values: Float[Tensor, "G 1 1 1"]) -> Iterator[Float[Tensor, "#G b K D"]]:
         search = LineSearchDescent(rule=self.rule)

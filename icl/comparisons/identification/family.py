@@ -1,4 +1,4 @@
-"""A family of candidates: an algorithm with some numbers left open, which are fitted to the model that is asked about."""
+"""A family of candidates: an algorithm with some numbers left open, which are fitted to the model that is asked."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

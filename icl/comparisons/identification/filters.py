@@ -18,6 +18,7 @@ from icl.comparisons.identification.family import InTheEigenbasis, Range
 from icl.comparisons.identification.slots import Spectra
 
 LEAST_SQUARES = "least squares"
+CONVERGED = "least_squares"  # what every iteration is in the end, and so contains
 DOUBLING = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 40, 60, 100, 200, 500)
 
 
@@ -92,8 +93,8 @@ class GradientDescent(Filter):
 
     name: ClassVar[str] = "gradient_descent"
     kind: ClassVar[str] = LEAST_SQUARES
-    contains: ClassVar[tuple[str, ...]] = ("zero", "averaging")
-    open: ClassVar[tuple[Range, ...]] = (Range("step_size", 0.01, 3.0, 24, unit=-1),)
+    contains: ClassVar[tuple[str, ...]] = ("zero", "averaging", CONVERGED)
+    open: ClassVar[tuple[Range, ...]] = (Range("step_size", 0.01, 3.0, 48, unit=-1),)
     steps: Sequence[int] = DOUBLING
 
     def response(self, s: Spectra, steps: int, values: Sequence[Float[Tensor, "G 1 1 1"]]) -> Float[Tensor, "#G b K D"]:
@@ -106,8 +107,8 @@ class GradientDescentOnSum(Filter):
 
     name: ClassVar[str] = "gradient_descent_on_sum"
     kind: ClassVar[str] = LEAST_SQUARES
-    contains: ClassVar[tuple[str, ...]] = ("zero",)
-    open: ClassVar[tuple[Range, ...]] = (Range("step_size", 1e-3, 1.0, 24, unit=-1),)
+    contains: ClassVar[tuple[str, ...]] = ("zero", CONVERGED)
+    open: ClassVar[tuple[Range, ...]] = (Range("step_size", 1e-3, 1.0, 48, unit=-1),)
     steps: Sequence[int] = DOUBLING
 
     def response(self, s: Spectra, steps: int, values: Sequence[Float[Tensor, "G 1 1 1"]]) -> Float[Tensor, "#G b K D"]:
@@ -120,6 +121,7 @@ class IterativeNewton(Filter):
 
     name: ClassVar[str] = "iterative_newton"
     kind: ClassVar[str] = LEAST_SQUARES
+    contains: ClassVar[tuple[str, ...]] = (CONVERGED,)
     steps: Sequence[int] = tuple(range(1, 17))
 
     def response(self, s: Spectra, steps: int, values: Sequence[Float[Tensor, "G 1 1 1"]]) -> Float[Tensor, "#G b K D"]:

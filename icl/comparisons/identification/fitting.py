@@ -11,8 +11,9 @@ from torch import Tensor
 from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.slots import Slots
 
-GRID_PLACES = 4000  # places that the whole grid is tried on; the shrinking one sees all of them
-ROUNDS = 9
+GRID_PLACES = 4000  # places that the whole grid is tried on
+FIRST_PLACES, FIRST_ROUNDS = 400, 3  # of the closer look at every number of steps, which may trade with a step size
+TRIED, ROUNDS = 2, 9  # the best numbers of steps, looked at closely on all places
 OFFSETS = {0: 1, 1: 7, 2: 5}  # points along each open number, by how many there are
 
 
@@ -59,13 +60,26 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
     few = slots.cut(0, some)
     tried = family.guesses(few, family.steps, numbers(family, grid, variance))
     distance = torch.stack([_mean_squares(within(guess, limit), answers[:, :some]) for guess in tried])  # T G M
-    best = distance.flatten(0, 1).argmin(0)
-    steps = [family.steps[i] for i in (best // grid.shape[1]).tolist()]
-    centers = grid[:, best % grid.shape[1]]
-    for own in sorted(set(steps)):
-        members = [m for m, t in enumerate(steps) if t == own]
-        centers[:, members] = _zoomed(family, slots, own, centers[:, members], answers[members], limit)
-    return Fitted(family, steps, numbers(family, centers, variance))
+    where = distance.argmin(1)  # T M
+    first = few.cut(0, max(1, FIRST_PLACES // slots.target.shape[1]))
+    rough = [
+        _zoomed(family, first, steps, grid[:, own], answers[:, : len(first.target)], limit, FIRST_ROUNDS)
+        for steps, own in zip(family.steps, where)
+    ]
+    members = torch.arange(len(answers))
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for rows in torch.stack([losses for _, losses in rough]).argsort(0)[:TRIED]:  # one number of steps a model
+        centers = torch.stack([centers for centers, _ in rough])[rows, :, members].T.contiguous()
+        losses = torch.zeros(len(answers), dtype=torch.float64)
+        for row in sorted(set(rows.tolist())):
+            own = (rows == row).nonzero()[:, 0]
+            zoomed = _zoomed(family, slots, family.steps[row], centers[:, own], answers[own], limit, ROUNDS)
+            centers[:, own], losses[own] = zoomed
+        found.append((rows, centers, losses))
+    best = torch.stack([losses for _, _, losses in found]).argmin(0)
+    rows = torch.stack([rows for rows, _, _ in found])[best, members]
+    centers = torch.stack([centers for _, centers, _ in found], 1)[:, best, members]
+    return Fitted(family, [family.steps[row] for row in rows.tolist()], numbers(family, centers, variance))
 
 
 def numbers(family: Family, coordinates: Float[Tensor, "V G"], variance: float) -> Float[Tensor, "V G"]:
@@ -76,26 +90,27 @@ def numbers(family: Family, coordinates: Float[Tensor, "V G"], variance: float) 
 
 def _zoomed(
     family: Family, slots: Slots, steps: int, centers: Float[Tensor, "V m"], answers: Float[Tensor, "m B K"],
-    limit: float,
-) -> Float[Tensor, "V m"]:  # fmt: skip
-    """Centres of ever smaller grids, each at the best point of the one before."""
+    limit: float, rounds: int,
+) -> tuple[Float[Tensor, "V m"], Float[Tensor, "m"]]:  # fmt: skip
+    """Centres of ever smaller grids, each at the best point of the one before; and the distance at the last."""
     n_open = len(family.open)
     if not n_open:
-        return centers
+        (guess,) = family.guesses(slots, (steps,), centers)
+        return centers, (within(guess, limit) - answers).square().mean((1, 2))
     line = torch.linspace(-1, 1, OFFSETS[n_open], dtype=torch.float64)
     offsets = torch.stack(torch.meshgrid(*[line] * n_open, indexing="ij")).flatten(1)  # V P
     axes = [r.grid() for r in family.open]
     width = torch.stack([axis[1] - axis[0] for axis in axes])[:, None, None]
     low, high = (torch.stack([axis[i] for axis in axes])[:, None, None] for i in (0, -1))
-    members = torch.arange(len(answers))
-    for _ in range(ROUNDS):
+    members, least = torch.arange(len(answers)), torch.zeros(len(answers), dtype=torch.float64)
+    for _ in range(rounds):
         points = (centers[..., None] + width * offsets[:, None]).clamp(low, high)  # V m P
         (tried,) = family.guesses(slots, (steps,), numbers(family, points.flatten(1), slots.spectra.variance))
         guesses = within(tried, limit).unflatten(0, points.shape[1:])
-        best = (guesses - answers[:, None]).square().mean((-1, -2)).argmin(1)
+        least, best = (guesses - answers[:, None]).square().mean((-1, -2)).min(1)
         centers = points[:, members, best]
         width = width * (line[1] - line[0])
-    return centers
+    return centers, least
 
 
 def _mean_squares(guesses: Float[Tensor, "G B K"], answers: Float[Tensor, "M B K"]) -> Float[Tensor, "G M"]:

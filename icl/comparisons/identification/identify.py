@@ -38,7 +38,8 @@ from icl.rng import Draw
 
 LEAST_PROMPTS = 32  # fewer do not carry a bootstrap
 LIMIT = 10.0  # guesses are held within this many standard deviations of the labels
-UNSTABLE, DIVERGED = 1e-3, 0.05  # shares of guesses outside that are reported, and with which a candidate is left out
+# Shares of guesses outside, where the model's own are not, that are reported, and with which a candidate is left out.
+UNSTABLE, DIVERGED = 1e-3, 0.05
 WIDEST = 32  # the largest D at which D² open numbers are fitted
 
 
@@ -168,7 +169,8 @@ def judged_by(
         except (RuntimeError, ValueError, ArithmeticError) as error:
             left_out[name] = f"failed: {(str(error).splitlines() or [''])[0]}"
             continue
-        share = (guess.abs() >= limit).double().mean().item()
+        outside = (guess.abs() >= limit) & (answers[:, : guess.shape[1]].abs() < limit)
+        share = outside.double().mean().item()
         if share > UNSTABLE:
             unstable[name] = share
         if share > DIVERGED:

@@ -18,7 +18,7 @@ from icl.comparisons.identification.fitting import within
 from icl.comparisons.identification.slots import Slots, moments_of
 
 PLACES = 2_000  # that Γ is fitted on, for each of D² numbers at least two
-ITERATIONS = 60
+ITERATIONS = 40
 STARTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # multiples of I, in units of the inverse variance
 MOMENT_FLOATS = 2**22
 

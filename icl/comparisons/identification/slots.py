@@ -90,7 +90,8 @@ def drawn(task: Any, n_prompts: int, every: bool, draw: Draw, model: Any = None)
     found = []
     for sample in chunks(task, n_prompts, n_members(model), draw):
         prompt = sample.prompt
-        if not isinstance(prompt, Prompt) or prompt.y.ndim != 3 or sample.target.shape[1:2] != prompt.y.shape[1:2]:
+        shapes = ((), (prompt.x.shape[2] + 1,)) if isinstance(prompt, Prompt) and prompt.y.ndim == 3 else ()
+        if sample.target.shape[2:] not in shapes or getattr(task, "returns", "prediction") == "weights":
             raise ConfigError(f"{type(task).__name__} has no scalar labels to identify an algorithm by")
         found.append(slots_of(prompt, every, sample.target))
     return found
