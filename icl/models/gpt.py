@@ -47,7 +47,8 @@ class GPT(nn.Module):
         device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.n_heads, self.n_seeds, self.kernel = n_heads, n_seeds, kernel
+        self.n_heads, self.n_seeds = n_heads, n_seeds
+        self.kernel: Kernel = kernel
         wide, layers = 4 * width, (n_layers,)
         self.fan_in = dict.fromkeys(("read_out", "W_qkv", "W_o", "W_up"), width) | {"read_in": dim, "W_down": wide}
         shapes = {
