@@ -44,10 +44,10 @@ class GPT(nn.Module):
 
     def __init__(
         self, *, dim: int, n_tokens: int, n_layers: int, width: int, n_heads: int, n_seeds: int,
-        device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax",
+        device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax", tokens_a_pair: int = 2,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.n_heads, self.n_seeds = n_heads, n_seeds
+        self.n_heads, self.n_seeds, self.tokens_a_pair = n_heads, n_seeds, tokens_a_pair
         self.kernel: Kernel = kernel
         wide, layers = 4 * width, (n_layers,)
         self.fan_in = dict.fromkeys(("read_out", "W_qkv", "W_o", "W_up"), width) | {"read_in": dim, "W_down": wide}
@@ -91,10 +91,11 @@ class GPT(nn.Module):
         """
         n_prompts, n_positions, dim = x.shape[1:]
         n_tokens, width = self.positions.shape[1:]
-        if 2 * n_positions - 1 > n_tokens or dim != self.read_in.shape[1]:
+        if self.tokens_a_pair * (n_positions - 1) + 1 > n_tokens or dim != self.read_in.shape[1]:
             raise ValueError(
                 f"a prompt of {n_positions} positions of dimension {dim} does not fit: the model was built for at "
-                f"most {(n_tokens + 1) // 2} positions (n_context + 1) of dimension {self.read_in.shape[1]}"
+                f"most {(n_tokens - 1) // self.tokens_a_pair + 1} positions (n_context + 1) of dimension "
+                f"{self.read_in.shape[1]}"
             )
         limit = CHUNK_FLOATS["cpu" if x.device.type == "cpu" else "cuda"]
         most = max(1, limit // (n_prompts * 2 * n_positions * 4 * width))

@@ -49,7 +49,12 @@ class Layer:
         n = normed(h)
         if only_x:
             h = h[:, :, ::2]
-        attended = self._attended(n, n_heads, kernel, only_x)
+        return self.after_attention(h, self._attended(n, n_heads, kernel, only_x))
+
+    def after_attention(
+        self, h: Float[Tensor, "m B S E"], attended: Float[Tensor, "m R E"]
+    ) -> Float[Tensor, "m B S E"]:
+        """h with what the heads brought to it, and then the MLP's part."""
         h = h + torch.baddbmm(self.b_o, attended, self.W_o).view(h.shape)
         wide = F.gelu(torch.baddbmm(self.b_up, normed(h).flatten(1, 2), self.W_up), approximate="tanh")
         return h + torch.baddbmm(self.b_down, wide, self.W_down).view(h.shape)

@@ -26,18 +26,23 @@ class EdgeOfStability:
 
         rise             λ₁ at the last of `steps` over λ₁ at the first
         edge_mean        mean of λ₁ lr / 2 over the steps from `from_step` on: 1 at the edge of plain gradient descent
+        centre_mean      the same at (θ_t + θ_{t+1}) / 2, θ_{t+1} the next step of plain gradient descent: iterates at
+                         the edge swing to and fro with period 2, and this is the middle of the swing
         edge_last        λ₁ lr / 2 at the last of `steps`
         loss_increases   steps of the training (as logged) after which the loss was larger
-        loss_ratio       loss at the last of `steps` over that at `from_step`, by the log
+        loss_ratio       loss at the last of `steps` over that at `loss_from`, by the log
 
     With train.n_batches=1 this is gradient descent on one fixed set and the edge a theorem's; with fresh prompts the
     loss is that of `n_prompts` of them, and with momentum or Adam the edge is elsewhere. Products with the Hessian
     only, up to 500 parameters also the exact one (`method`).
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("rise", "edge_mean", "edge_last", "loss_increases", "loss_ratio")
+    numbers: ClassVar[tuple[str, ...]] = (
+        "rise", "edge_mean", "centre_mean", "edge_last", "loss_increases", "loss_ratio",
+    )  # fmt: skip
     steps: tuple[int, ...] | list[int]
     from_step: int = 0
+    loss_from: int = 0
     n_prompts: int = 1000
     method: Method = "auto"
 
@@ -50,21 +55,30 @@ class EdgeOfStability:
     def measure_run(self, run: Run, draw: Draw) -> Measured:
         surface, train = surface_of(run, self.n_prompts, draw), recipe(run)
         weights = weights_at(run, self.steps)
-        sharpness = torch.stack([largest(surface, theta, 1, self.method)[0][:, 0] for theta in weights.values()], 1)
-        rates = torch.tensor([schedule_factor(train, max(step - 1, 0)) for step in weights]).to(sharpness)
-        edge = sharpness * train.lr * rates / 2
+        rates = train.lr * torch.tensor([schedule_factor(train, max(step - 1, 0)) for step in weights]).double()
+        thetas = list(weights.values())
+        centres = [w - lr / 2 * surface.gradient(w) for w, lr in zip(thetas, rates.to(thetas[0]), strict=True)]
+        sharpness, at_centre = (
+            torch.stack([largest(surface, w, 1, self.method)[0][:, 0] for w in where], 1) for where in (thetas, centres)
+        )
+        rates = rates.to(sharpness)
+        edge = sharpness * rates / 2
         late = torch.tensor([step >= min(self.from_step, max(weights)) for step in weights])
         at, loss = logged(run)
-        last, first = (int((at <= step).sum()) - 1 for step in (max(weights), self.from_step))
+        last, first = (int((at <= step).sum()) - 1 for step in (max(weights), self.loss_from))
         return Measured(
             numbers={
                 "rise": sharpness[:, -1] / sharpness[:, 0],
                 "edge_mean": edge[:, late].mean(1),
+                "centre_mean": (at_centre * rates / 2)[:, late].mean(1),
                 "edge_last": edge[:, -1],
                 "loss_increases": (loss[:, 1:] > loss[:, :-1]).sum(1).double(),
                 "loss_ratio": loss[:, last] / loss[:, first],
             },
-            curves={"sharpness": _curve(list(weights), sharpness, 2 / (train.lr * rates))},
+            curves={
+                "sharpness": _curve(list(weights), sharpness, 2 / rates),
+                "centre": _curve(list(weights), at_centre, 2 / rates, " at the centre of the swing"),
+            },
         )
 
 
@@ -77,9 +91,9 @@ def logged(run: Run) -> tuple[Tensor, Float[Tensor, "M K"]]:
     return torch.tensor([row["step"] for row in rows]), loss.T
 
 
-def _curve(steps: list[int], sharpness: Float[Tensor, "M K"], edge: Float[Tensor, "K"]) -> Curve:
+def _curve(steps: list[int], sharpness: Float[Tensor, "M K"], edge: Float[Tensor, "K"], where: str = "") -> Curve:
     return Curve(
-        kind="line", title="Sharpness over training", x_label="training step",
+        kind="line", title=f"Sharpness over training{where}", x_label="training step",
         y_label="largest eigenvalue of the Hessian",
         x=steps, model=sharpness.tolist(), reference=[edge.tolist()], reference_label="2 / lr", log_y=True,
     )  # fmt: skip

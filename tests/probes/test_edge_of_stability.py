@@ -11,19 +11,23 @@ from icl.probes.training_loss import surface_of, weights_at
 from icl.rng import Draw
 
 DRAW = Draw([0], "probe", dtype=torch.float64)
-FULL = ("train=full_batch", "train.snapshot_at=[0,2,4]", "train.steps=4", "train.lr=0.05")
+FULL = ("train=full_batch", "train.snapshot_at=[0,1,2,3,4]", "train.steps=4", "train.lr=0.05")
 
 
 @pytest.mark.parametrize("method", ["exact", "products"])
 def test_the_sharpness_is_the_largest_eigenvalue(method, tmp_path):
     run = run_of(tmp_path, *FULL)
-    found = probe(EdgeOfStability(steps=[0, 2, 4], from_step=2, method=method), run, DRAW)
+    found = probe(EdgeOfStability(steps=[0, 2, 4], from_step=2, loss_from=2, method=method), run, DRAW)
     surface = surface_of(run, 1, DRAW)
     by_hand = torch.stack(
         [torch.linalg.eigvalsh(surface.hessian(w))[:, -1] for w in weights_at(run, [0, 2, 4]).values()]
     )
     torch.testing.assert_close(found.numbers["rise"], by_hand[2] / by_hand[0], rtol=1e-6, atol=0)
     torch.testing.assert_close(found.numbers["edge_mean"], by_hand[1:].mean(0) * 0.05 / 2, rtol=1e-6, atol=0)
+    middle = [(a + b) / 2 for a, b in zip(*(weights_at(run, steps).values() for steps in ([0, 2], [1, 3])))]
+    at_centre = torch.linalg.eigvalsh(surface.hessian(middle[1]))[:, -1]  # of steps 2 and 3; 4 and 5 are not there
+    late = found.curves["centre"].model
+    assert [row[1] for row in late] == pytest.approx(at_centre.tolist(), rel=1e-6)
     loss = torch.tensor([row["loss"] for row in run.metrics])
     assert found.numbers["loss_increases"].tolist() == (loss[1:] > loss[:-1]).sum(0).tolist()
     assert found.numbers["loss_ratio"].tolist() == pytest.approx((loss[3] / loss[2]).tolist())
@@ -31,9 +35,9 @@ def test_the_sharpness_is_the_largest_eigenvalue(method, tmp_path):
 
 
 def test_a_step_that_was_not_kept_is_one_line(tmp_path):
-    run = run_of(tmp_path, *FULL, "train.n_snapshots=0")
-    with pytest.raises(ValueError, match=r"kept no weights of step 1; train with train\.snapshot_at=\[1, 4\]"):
-        probe(EdgeOfStability(steps=[1, 9]), run, DRAW)
+    run = run_of(tmp_path, *FULL, "train.steps=9", "train.n_snapshots=0")
+    with pytest.raises(ValueError, match=r"kept no weights of step 6; train with train\.snapshot_at=\[6, 9\]"):
+        probe(EdgeOfStability(steps=[6, 9]), run, DRAW)
     for fields in ({"steps": [3, 1]}, {"steps": [1], "from_step": 2}):
         with pytest.raises(ValueError, match=r"steps=\[3, 1\] must be|from_step=2 must be"):
             EdgeOfStability(**fields)
