@@ -18,7 +18,9 @@ from icl.algorithms.prefixes import guesses, mean_products
 from icl.algorithms.spectra import own_basis
 from icl.algorithms.steps import Returns, answer, asked_for, check_returns, collect, each_step, read, zero_weights
 from icl.core import Prompt
+from icl.tasks.linear_regression_theory import NotKnown
 from icl.theory.residual_polynomials import best_free_steps, best_tied_step
+from icl.theory.rotation_fits import best_rotation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,20 @@ class GradientDescent:
         basis = own_basis(task)
         sizes, preconditioner = basis.steps([best_tied_step(basis.spectrum, steps).step_size])
         return cls(step_size=sizes[0], steps=steps, preconditioner=preconditioner)
+
+    @classmethod
+    def best_rotated_for(cls, *, task: Any, steps: int) -> "GradientDescent":
+        """The one matrix βI + ωJ that is best if it is applied `steps` times; Γ, which here is no preconditioner.
+
+        Raises:
+            NotKnown: as `best_free_for`, or the inputs are not Gaussian.
+        """
+        basis = own_basis(task)
+        if task.inputs != "gaussian":
+            raise NotKnown(f"the best rotation is known for inputs=gaussian, not {task.inputs}")
+        T = basis.mixing
+        A = best_rotation(task.n_context, task.dim, steps)
+        return cls(step_size=1.0, steps=steps, preconditioner=torch.linalg.solve(T.T, torch.linalg.solve(T.T, A.T).T))
 
     def __call__(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T #M B *out"]:
         x, y, x_query = prompt.x, prompt.y, prompt.x_query

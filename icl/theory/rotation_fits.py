@@ -7,14 +7,16 @@ there, with fewer than 20,000 covariances). The three parameters hardly overfit:
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.rng import Draw
 from icl.theory.residual_polynomials import best_tied_step
-from icl.theory.rotation import check_loops, residual_norms
+from icl.theory.rotation import check_loops, empirical_covariances, residual_norms
 from icl.theory.spectrum import wishart_spectrum
 
 START_ANGLE = 0.3  # ω = 0 is stationary by symmetry, so a fit has to start away from it
@@ -73,6 +75,15 @@ def best_planes(
     gain = paired_gain(planes(found[0], found[1], found[2], dim), scalar, judged_on, n_loops)
     step_size, angle, odd = found.tolist()
     return Rotation(step_size, abs(angle), odd if dim % 2 else step_size, gain)
+
+
+@lru_cache(maxsize=64)
+def best_rotation(n_context: int, dim: int, n_loops: int, *, n_samples: int = 10_000) -> Float[Tensor, "D D"]:
+    """`best_planes` as a matrix, for standard normal inputs: fitted on the same `n_samples` covariances every time."""
+    draw = Draw([0], f"rotation/{n_context}/{dim}/{n_loops}", dtype=torch.float64)
+    S = empirical_covariances(draw.normal(n_samples, n_context, dim))[0]
+    found = best_planes(S, S, n_context, n_loops)
+    return planes(found.step_size, found.angle, found.odd_step_size, dim)
 
 
 def best_tied_matrix(

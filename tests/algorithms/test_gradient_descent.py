@@ -10,6 +10,10 @@ import torch
 from icl.algorithms.gradient_descent import GradientDescent
 from icl.algorithms.least_squares import LeastSquares
 from icl.core import Prompt
+from icl.rng import Draw
+from icl.tasks.linear_regression import LinearRegression
+from icl.tasks.linear_regression_theory import NotKnown
+from icl.theory.rotation_fits import best_rotation
 from tolerances import EXACT
 
 
@@ -142,3 +146,23 @@ def test_impossible_steps_are_refused(draw):
             algorithm(prompts(draw), steps=-1)
     with pytest.raises(ValueError, match="steps=3 must be <= 2"):
         GradientDescent(step_size=[0.1, 0.2], steps=2)(prompts(draw), steps=3)
+
+
+def test_the_best_rotation_is_applied_in_the_basis_in_which_inputs_are_white():
+    """The error of the weights after L steps is (I − A S)^L w, with S of the white inputs."""
+    task = LinearRegression(dim=3, n_context=12, covariance_spectrum=[2.0, 1.0, 0.5], w_covariance="inverse_covariance")
+    algorithm = GradientDescent.best_rotated_for(task=task, steps=4)
+    sample = task.sample(5, Draw([0], "r", dtype=torch.float64))
+    T, A = task.mixing(), best_rotation(12, 3, 4)
+    z = torch.linalg.solve(T, sample.prompt.x[0].mT).mT
+    once = torch.eye(3).double() - A @ (z.mT @ z / 12)
+    left = torch.linalg.matrix_power(once, 4) @ (sample.w_star[0] @ T)[..., None]
+    query = torch.linalg.solve(T, sample.prompt.x_query[0].mT).mT
+    torch.testing.assert_close(
+        sample.target[0] - algorithm(sample.prompt)[-1][0], (left[..., 0] * query).sum(-1), **EXACT
+    )
+
+
+def test_the_best_rotation_needs_gaussian_inputs():
+    with pytest.raises(NotKnown, match="inputs=gaussian"):
+        GradientDescent.best_rotated_for(task=LinearRegression(dim=2, n_context=6, inputs="uniform"), steps=2)

@@ -5,7 +5,15 @@ import torch
 
 from icl.rng import Draw
 from icl.theory.rotation import empirical_covariances, residual_norms
-from icl.theory.rotation_fits import best_planes, best_scalar, best_tied_matrix, minimise, paired_gain, planes
+from icl.theory.rotation_fits import (
+    best_planes,
+    best_rotation,
+    best_scalar,
+    best_tied_matrix,
+    minimise,
+    paired_gain,
+    planes,
+)
 
 FAMILY = {  # (d, n, L): gain, ω, standard error of the gain
     (2, 20, 3): (0.055, 0.27, 0.005),
@@ -98,3 +106,12 @@ def test_the_best_scalar_is_the_minimum_over_scalars():
 def test_zero_loops_are_refused(draw):
     with pytest.raises(ValueError, match="n_loops=0 must be >= 1"):
         best_tied_matrix(empirical_covariances(draw.normal(3, 4, 2)[0]), 0, start=torch.eye(2, dtype=torch.float64))
+
+
+def test_the_best_rotation_repeats_and_is_none_where_the_scalar_is_best():
+    A = best_rotation(20, 5, 4, n_samples=5000)
+    assert torch.equal(A, best_rotation.__wrapped__(20, 5, 4, n_samples=5000))
+    assert torch.linalg.eigvals(A).imag.amax().item() == pytest.approx(0.356, rel=0.06)
+    gain = paired_gain(A, best_scalar(20, 5, 4), covariances(5, 20, 20_000, 7), 4)
+    assert gain.value == pytest.approx(0.092, abs=4 * abs(gain.value / gain.t))
+    assert torch.linalg.eigvals(best_rotation(20, 5, 2, n_samples=2000)).imag.amax().item() < 0.02
