@@ -34,6 +34,8 @@ class TiedMatrix:
         loss_ratio           of A over that of the reference, a gradient descent with one constant step (βI)
         gain, gain_t         1 − loss_ratio, and the t of the paired difference
         gain_over_symmetric, its t   over the best symmetric matrix, by L-BFGS on `n_fit` other S
+        its least, its spread        over `n_draws` draws, each with a control of its own: rare tasks carry the means;
+                             the spread is the largest minus the least. All other numbers are of all draws together
         gain_over_own        over (A + Aᵀ)/2
         median_gain          1 − median / median, against the reference
 
@@ -44,38 +46,56 @@ class TiedMatrix:
     """
 
     numbers: ClassVar[tuple[str, ...]] = (
-        "loss_ratio", "gain", "gain_t", "gain_over_symmetric", "gain_over_symmetric_t", "gain_over_own", "median_gain",
-        "mean_diagonal", "step_size_ratio", "angle_least", "angle_largest", "rotation_share", "distance_to_scalar",
+        "loss_ratio", "gain", "gain_t", "gain_over_symmetric", "gain_over_symmetric_t",
+        "gain_over_symmetric_least", "gain_over_symmetric_spread", "gain_over_own", "median_gain", "mean_diagonal",
+        "step_size_ratio", "angle_least", "angle_largest", "rotation_share", "distance_to_scalar",
         "symmetric_distance", "curvature",
     )  # fmt: skip
     n_prompts: int = 100_000
     n_fit: int = 20_000
+    n_draws: int = 1
 
     def __post_init__(self) -> None:
         if self.n_prompts < 2 or self.n_fit < 1:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 2 and n_fit={self.n_fit} >= 1")
+        if self.n_draws < 1:
+            raise ValueError(f"n_draws={self.n_draws} must be >= 1")
 
     def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
         A, n_loops, T = own_matrix(model, task), model.n_layers, mixing_of(task)
         scalar = own_reference(reference, T)
-        n_fit = min(self.n_fit, 10 * self.n_prompts)  # a quick look is quick
-        fitted_on = covariances(task.sample(n_fit, at(draw, "fit")), T)[0]
-        control = best_tied_matrix(fitted_on, n_loops, start=(scalar + scalar.mT) / 2, symmetric=True)
-        matrices = {"model": A, "own": (A + A.mT) / 2, "scalar": scalar[None], "symmetric": control[None]}
+        matrices = {"model": A, "own": (A + A.mT) / 2, "scalar": scalar[None]}
 
         def ask(model: Any, reference: Any, sample: Sample) -> dict[str, Tensor]:
             S = covariances(sample, T)[0]
             return {name: residual_norms(matrix, S, n_loops) for name, matrix in matrices.items()}
 
-        values = per_prompt(ask, model, reference, task, self.n_prompts, at(draw, "judge"))
+        parts = []
+        for i in range(self.n_draws):
+            own = f"/{i}" if i else ""
+            matrices["symmetric"] = self._control(task, T, (scalar + scalar.mT) / 2, n_loops, at(draw, f"fit{own}"))
+            parts.append(per_prompt(ask, model, reference, task, self.n_prompts, at(draw, f"judge{own}")))
+        values = {name: torch.cat([part[name] for part in parts], -1) for name in parts[0]}
         numbers, intervals = estimate(values, _reduce, draw)
+        gains = torch.stack([1 - part["model"].mean(-1) / part["symmetric"].mean(-1) for part in parts])
+        numbers["gain_over_symmetric_least"] = gains.amin(0)
+        numbers["gain_over_symmetric_spread"] = gains.amax(0) - gains.amin(0)
         median = {name: v.median(-1).values for name, v in values.items()}
         numbers["median_gain"] = 1 - median["model"] / median["scalar"]
         for name, other in (("gain_t", "scalar"), ("gain_over_symmetric_t", "symmetric")):
             numbers[name] = torch.tensor([gain_of(loss, values[other][0]).t for loss in values["model"]])
         numbers |= of_matrix(A, task, n_loops)
         curves = {"quantiles": _quantiles(values, n_loops)}
-        return Measured(numbers=numbers, intervals=intervals, curves=curves, n_prompts=self.n_prompts)
+        n_prompts = self.n_draws * self.n_prompts
+        return Measured(numbers=numbers, intervals=intervals, curves=curves, n_prompts=n_prompts)
+
+    def _control(
+        self, task: Any, T: Float[Tensor, "D D"], start: Float[Tensor, "D D"], n_loops: int, draw: Draw
+    ) -> Float[Tensor, "1 D D"]:
+        """The best symmetric matrix on covariances of this draw."""
+        n_fit = min(self.n_fit, 10 * self.n_prompts)  # a quick look is quick
+        S = covariances(task.sample(n_fit, draw), T)[0]
+        return best_tied_matrix(S, n_loops, start=start, symmetric=True)[None]
 
 
 def of_matrix(A: Float[Tensor, "M D D"], task: Any, n_loops: int) -> dict[str, Float[Tensor, "M"]]:

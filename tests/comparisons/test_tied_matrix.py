@@ -15,9 +15,9 @@ from icl.theory.rotation_fits import planes
 from tolerances import EXACT
 
 
-def measured(matrices, task, n_loops=4, n_prompts=20_000):
+def measured(matrices, task, n_loops=4, n_prompts=20_000, n_draws=1):
     reference = GradientDescent.best_tied_for(task=task, steps=n_loops)
-    comparison = TiedMatrix(n_prompts=n_prompts, n_fit=4000)
+    comparison = TiedMatrix(n_prompts=n_prompts, n_fit=4000, n_draws=n_draws)
     return compare(comparison, looped(matrices, task, n_loops).requires_grad_(False), reference, task, DRAW)
 
 
@@ -49,6 +49,20 @@ def test_the_median_and_the_quantiles_are_of_the_same_losses():
     )
 
 
+def test_several_draws_are_judged_one_by_one_and_together():
+    A = [planes(0.72, 0.355, 0.69, 5), planes(0.7, 0.0, 0.7, 5)]
+    one, three = (measured(A, PLAIN, n_prompts=3000, n_draws=n) for n in (1, 3))
+    assert torch.equal(one.numbers["gain_over_symmetric_least"], one.numbers["gain_over_symmetric"])
+    assert one.numbers["gain_over_symmetric_spread"].tolist() == [0, 0]
+    least, spread = (three.numbers[f"gain_over_symmetric_{name}"] for name in ("least", "spread"))
+    assert (least <= one.numbers["gain_over_symmetric"]).all()  # the first draw is the same
+    assert (spread > 0).all()
+    assert (
+        (least <= three.numbers["gain_over_symmetric"]) & (three.numbers["gain_over_symmetric"] <= least + spread)
+    ).all()
+    assert (one.n_prompts, three.n_prompts) == (3000, 9000)
+
+
 @pytest.mark.parametrize("task", [PLAIN, SKEWED], ids=["plain", "skewed"])
 def test_the_own_matrix_says_what_the_model_answers(task, draw):
     """E over queries aside: the error of one prompt is uᵀ (I − A S)^L v in white coordinates."""
@@ -71,3 +85,5 @@ def test_models_that_are_no_looped_layer_are_refused():
             own_matrix(model, PLAIN)
     with pytest.raises(ValueError, match="n_prompts=1 must be >= 2"):
         TiedMatrix(n_prompts=1)
+    with pytest.raises(ValueError, match="n_draws=0 must be >= 1"):
+        TiedMatrix(n_draws=0)
