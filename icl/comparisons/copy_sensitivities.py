@@ -37,9 +37,13 @@ class CopySensitivities:
         if self.n_prompts < 1:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 1")
 
-    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
         if not hasattr(model, "influence"):
             raise ConfigError(f"{type(model).__name__} has no first layer to look at (it has no `influence`)")
+
+    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+        self.suits(model)
         J = model.influence(task.sample(self.n_prompts, draw).prompt).double()
         return Measured(
             numbers=sensitivities(J), curves={"by_distance": _by_distance(J)}, n_prompts=self.n_prompts

@@ -39,6 +39,10 @@ class InterpolatedWeights:
         if self.n_prompts < 1:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 1")
 
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
+        check_one_layer(model)
+
     def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
         between = halfway(model, reference, task.n_context)
 
@@ -56,6 +60,12 @@ def _reduce(mean: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"loss_ratio": mean["between"] / mean["reference"], "excess_over_worse": mean["between"] / worse}
 
 
+def check_one_layer(model: Any) -> None:
+    """ConfigError unless the model is one layer of linear attention."""
+    if getattr(model, "n_layers", None) != 1:
+        raise ConfigError(f"{type(model).__name__} is not one layer of linear attention, as is needed here")
+
+
 @torch.no_grad()
 def halfway(model: Any, reference: Any, n_context: int) -> LinearAttention:
     """The layer between `model` and `reference`, a bank as large as the model's.
@@ -63,8 +73,7 @@ def halfway(model: Any, reference: Any, n_context: int) -> LinearAttention:
     Raises:
         ConfigError: the model is not one layer, or the reference not one constant step.
     """
-    if getattr(model, "n_layers", None) != 1:
-        raise ConfigError(f"{type(model).__name__} is not one layer of linear attention, as is needed here")
+    check_one_layer(model)
     P, Q = (weights[:, 0] for weights in model.merged())
     between = LinearAttention(
         dim=model.dim, parametrization="merged", normalize=model.normalize, n_seeds=n_members(model),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from icl.algorithms.spectra import OwnBasis, mixing_of, own_basis
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.tied_matrix import at, covariances, own_matrix, own_reference
+from icl.comparisons.tied_matrix import at, check_looped, covariances, own_matrix, own_reference
 from icl.comparisons.walk import estimate, per_prompt
 from icl.core import Sample
 from icl.rng import Draw
@@ -46,6 +46,10 @@ class LoopedOn:
     def __post_init__(self) -> None:
         if self.n_prompts < 1 or self.times < 1:
             raise ValueError(f"n_prompts={self.n_prompts} and times={self.times} must be >= 1")
+
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
+        check_looped(model)
 
     def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
         A, T, basis = own_matrix(model, task), mixing_of(task), own_basis(task)

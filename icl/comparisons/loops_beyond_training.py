@@ -40,9 +40,13 @@ class LoopsBeyondTraining:
         if self.n_prompts < 1:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 1")
 
-    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
         if not hasattr(model, "passes"):
             raise ConfigError(f"{type(model).__name__} has no layers to apply again (a method `passes`)")
+
+    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+        self.suits(model)
         every = replace(task, positions="every")
         values = per_prompt(_ask, model, reference, every, self.n_prompts, draw)
         values = {name: value / task.dim for name, value in values.items()}

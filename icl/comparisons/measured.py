@@ -48,7 +48,10 @@ class Measured:
 
 
 class Comparison(Protocol):
-    """A question to two predictors, about one task. `numbers` are the names that a claim may use."""
+    """A question to two predictors, about one task. `numbers` are the names that a claim may use.
+
+    Optional: `suits(model)` raises ConfigError, before any training, for a model that has not what is measured.
+    """
 
     numbers: ClassVar[tuple[str, ...]]
 

@@ -44,6 +44,10 @@ class PreconditionedSteps:
         if self.n_prompts < 1:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 1")
 
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
+        check_steps(model)
+
     def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
         T = mixing_of(task)
         learned = learned_steps(model, T)
@@ -72,10 +76,15 @@ def learned_steps(model: Any, T: Float[Tensor, "D D"]) -> Float[Tensor, "M L D D
     Raises:
         ConfigError: the layers of the model are no steps (or an x-update moves the inputs between them).
     """
-    if not hasattr(model, "step_matrices") or getattr(model, "x_update", False):
-        raise ConfigError(f"{type(model).__name__} must be preconditioned attention with x_update=false here")
+    check_steps(model)
     eta = model.step_matrices().detach().double().cpu()
     return (T.mT @ eta @ T).expand(-1, model.n_layers, -1, -1)
+
+
+def check_steps(model: Any) -> None:
+    """ConfigError unless every layer of the model is a preconditioned step."""
+    if not hasattr(model, "step_matrices") or getattr(model, "x_update", False):
+        raise ConfigError(f"{type(model).__name__} must be preconditioned attention with x_update=false here")
 
 
 def reference_steps(reference: Any, n_layers: int, T: Float[Tensor, "D D"]) -> Float[Tensor, "L D D"]:

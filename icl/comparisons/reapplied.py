@@ -49,9 +49,13 @@ class Reapplied:
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping={self.damping} must be in (0, 1]")
 
-    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
         if getattr(model, "n_layers", None) != 1:
             raise ConfigError(f"{type(model).__name__} is not one layer of linear attention, as is needed here")
+
+    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+        self.suits(model)
         damped = dataclasses.replace(reference, step_size=self.damping * constant_step(reference)[0])
         values = per_prompt(self._ask, model, damped, task, self.n_prompts, draw)
         numbers, intervals = estimate(_for_means(values), _reduce, draw)

@@ -41,9 +41,13 @@ class ThoughtCircuit:
         if self.n_prompts < 1:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 1")
 
-    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
         if not hasattr(model, "matrices"):
             raise ConfigError(f"{type(model).__name__} is no chain of thought, as is needed here")
+
+    def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+        self.suits(model)
         values = per_prompt(_ask, model, reference, task, self.n_prompts, draw)
         numbers, intervals = estimate(values, dict, draw)
         numbers |= circuit_errors(model, *constant_step(reference))

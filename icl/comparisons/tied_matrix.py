@@ -61,6 +61,10 @@ class TiedMatrix:
         if self.n_draws < 1:
             raise ValueError(f"n_draws={self.n_draws} must be >= 1")
 
+    def suits(self, model: Any) -> None:
+        """ConfigError unless the model has what is measured."""
+        check_looped(model)
+
     def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
         A, n_loops, T = own_matrix(model, task), model.n_layers, mixing_of(task)
         scalar = own_reference(reference, T)
@@ -126,11 +130,16 @@ def own_matrix(model: Any, task: Any) -> Float[Tensor, "M D D"]:
     Raises:
         ConfigError: the model is no looped (tied) layer of preconditioned attention without x-update.
     """
+    check_looped(model)
+    T = mixing_of(task)
+    return T.mT @ model.step_matrices()[:, 0].detach().double().cpu().mT @ T
+
+
+def check_looped(model: Any) -> None:
+    """ConfigError unless the model is one preconditioned step in a loop."""
     tied = hasattr(model, "step_matrices") and model.step_matrices().shape[1] == 1
     if not tied or getattr(model, "x_update", False):
         raise ConfigError(f"{type(model).__name__} must be preconditioned attention, tied=true and x_update=false")
-    T = mixing_of(task)
-    return T.mT @ model.step_matrices()[:, 0].detach().double().cpu().mT @ T
 
 
 def own_reference(reference: Any, T: Float[Tensor, "D D"]) -> Float[Tensor, "D D"]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from icl.claims import Claim, judge, line, metrics, read, record, unknown_metrics
-from icl.config import ConfigError, JobFailed, nearest, validate
+from icl.config import ConfigError, JobFailed, build, build_model, nearest, validate
 from icl.config.beside import is_run
-from icl.config.build import locate
+from icl.config.build import locate, on_this_machine
 from icl.config.schema import conf_dir, plain
 from icl.pipelines.compare import measure
 from icl.pipelines.train import trained_job
@@ -53,7 +53,24 @@ def checked_claims(cfg: Any) -> dict[str, Claim]:
     runs = [name for name, node in plain(cfg.references).items() if is_run(node)]
     if lines := unknown_metrics(claims, metrics(cfg.references, comparisons, probes, runs)):
         raise ConfigError(lines[0])
+    check_model(cfg)
     return claims
+
+
+def check_model(cfg: Any) -> None:
+    """Show every comparison that wants to see it the model as it will be trained.
+
+    Raises:
+        ConfigError: the model has not what a comparison measures.
+    """
+    wanted = {name: node for name, node in plain(cfg.comparisons).items()
+              if hasattr(locate(f"comparisons.{name}", node["_target_"]), "suits")}  # fmt: skip
+    model = build_model(on_this_machine(cfg), n_seeds=1) if wanted else None
+    for name, node in wanted.items():
+        try:
+            build(node, plugins=cfg.plugins, key=f"comparisons.{name}").suits(model)
+        except ConfigError as error:
+            raise ConfigError(f"comparisons.{name}: {error}") from None
 
 
 def run_tag(cfg: Any) -> dict[str, float]:

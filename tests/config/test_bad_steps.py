@@ -30,6 +30,25 @@ def test_one_line_and_exit_code_two(line, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+UNFIT = {  # comparisons that the model of the experiment does not suit, seen before the training
+    "model.n_layers=2": ["comparisons.", "LinearAttention is not one layer"],  # more steps than the stack has layers
+    "experiment=untied_stack_does_not_loop model=linear_attention objective=last": ["comparisons.loops", "passes"],
+    "experiment=looping_extrapolates model.tied=false": ["comparisons.", "tied=true"],
+    "experiment=layers_are_preconditioned_steps model.x_update=true": ["comparisons.", "x_update=false"],
+    "experiment=the_copy_layer_is_an_induction_head model=linear_attention": ["comparisons.", "no first layer"],
+}
+
+
+@pytest.mark.parametrize("line", UNFIT)
+def test_a_model_that_a_comparison_cannot_ask_is_refused_before_training(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    finished = call(monkeypatch, capsys, "reproduce", *line.split(" "))
+    assert (finished.code, finished.err.count("\n")) == (2, 1), finished.err
+    for word in UNFIT[line]:
+        assert word in finished.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_of_another_architecture_are_named(tmp_path, monkeypatch, capsys):
     """Tied for untied, thoughts for layers: the line names the folder, and no traceback is seen."""
     monkeypatch.chdir(tmp_path)
