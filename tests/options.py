@@ -15,7 +15,14 @@ __all__ = ["Lab", "composed", "numeric", "options", "text"]
 
 
 _TRANSLATION = ("task=multilevel_translation", "model=surrogate_mlt", "objective=answer")
-FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_translator"), _TRANSLATION)
+_GRAPH = ("task=causal_graph", "model=disentangled_transformer", "objective=cross_entropy")
+_CLASSES = ("model=linear_softmax", "objective=cross_entropy")
+FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_translator"), _TRANSLATION) | {
+    "causal_graph": _GRAPH, "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
+    "two_patch": ("task=two_patch", "model=patch_attention", "objective=logistic"),
+    "token_separation": ("task=token_separation", "model=single_query_attention", "objective=logistic"),
+    "zipf_classes": ("task=zipf_classes", *_CLASSES), "zipf_bigrams": ("task=zipf_bigrams", *_CLASSES),
+}  # fmt: skip
 
 
 def fitting(group: str, option: str) -> Any:

@@ -5,7 +5,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +24,7 @@ class GraphPosterior:
     through its stationary distribution, is not used, as in the source.
     """
 
+    order_matters: ClassVar[bool] = True
     parents: Int[Tensor, "*m N K"]
     concentration: float
 
@@ -36,9 +37,11 @@ class GraphPosterior:
         """For a task whose seeds share one graph.
 
         Raises:
-            ValueError: every seed has its own.
+            ValueError: it has no graph, or every seed has its own.
         """
-        if task.law_by_seed:
+        if not hasattr(task, "parents"):
+            raise ValueError(f"graph_posterior needs task=causal_graph, not {type(task).__name__}")
+        if task.own_law:
             raise ValueError(f"graph={task.graph} differs by seed; graph_posterior needs one that all seeds share")
         return cls(parents=task._fixed, concentration=task.concentration)
 

@@ -62,8 +62,10 @@ def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, 
 
 
 def evaluation_draw(opened: Run, name: str) -> Draw:
+    """One stream for all; where the law is a matter of the seed (`own_law`), that of each member."""
     parameter = next(opened.model.parameters())
-    return Draw([EVALUATION_SEED], name, device=parameter.device, dtype=torch_dtype(opened.config.dtype))
+    seeds = opened.result["seeds"] if getattr(opened.task, "own_law", False) else [EVALUATION_SEED]
+    return Draw(seeds, name, device=parameter.device, dtype=torch_dtype(opened.config.dtype))
 
 
 def compared(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Measured]:

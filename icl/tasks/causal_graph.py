@@ -64,7 +64,7 @@ class CausalGraph:
         return parent_maps.named(self.graph, self.n_context, self.n_parents)
 
     @property
-    def law_by_seed(self) -> bool:
+    def own_law(self) -> bool:
         """Whether every seed has a law of its own, so that it must be measured on prompts of its own."""
         return self._fixed is None
 

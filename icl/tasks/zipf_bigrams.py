@@ -6,6 +6,7 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -26,7 +27,7 @@ class ZipfBigrams:
     Frequencies are nearly Zipf's; `spread` is what a word says about the next. Bigrams are drawn independently.
     """
 
-    law_by_seed = True  # a chain a seed
+    own_law: ClassVar[bool] = True  # a chain a seed
 
     dim: int
     exponent: float = 1.0

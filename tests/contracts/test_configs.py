@@ -78,7 +78,7 @@ def test_probes_build(option):
 
 @pytest.mark.parametrize("option", options("algorithm"))
 def test_algorithms_build(option):
-    validate(composed(f"+algorithm@references.a={option}"))
+    validate(fitting("+algorithm@references.a", option))
 
 
 @pytest.mark.filterwarnings("ignore::icl.theory.stability.UnstableSteps")  # after two steps everything diverges

@@ -15,6 +15,11 @@ FITS = {  # what an option needs beside the default task and sizes
     "chain_of_thought": ("task=weight_prediction", "model.n_thoughts=3"),  # with drawn weights thoughts grow as 3^T
     "chain_of_thought_block": ("task=weight_prediction", "model.n_thoughts=3"),
     "gradient_descent_weights": ("task=weight_prediction",),
+    "disentangled_transformer": ("task=causal_graph",),
+    "graph_posterior": ("task=causal_graph",),
+    "linear_softmax": ("task=zipf_classes", "task.dim=6"),
+    "patch_attention": ("task=two_patch", "task.dim=6", "task.n_noisy=3"),
+    "single_query_attention": ("task=token_separation",),
 }
 
 
@@ -85,6 +90,8 @@ def test_a_shared_prompt_is_answered_by_every_member(pair):
 
 def test_every_prefix_is_the_call_on_the_truncated_prompt(pair):
     predictor, prompt, _ = pair
+    if prompt.y.ndim == 4 and prompt.y.shape[3] == 0:
+        pytest.skip("its context has no labels, so there are none to guess at every position")
     found = every_prefix(predictor, prompt.x[:, :, :4], prompt.y[:, :, :4])
     for i in range(1, 4):
         truncated = Prompt(prompt.x[:, :, :i], prompt.y[:, :, :i], prompt.x[:, :, i])

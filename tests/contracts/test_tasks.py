@@ -32,7 +32,7 @@ def test_the_same_draw_gives_the_same_sample_and_another_step_another(option):
     first, again, other = (task.sample(3, Draw([0], "t", step=s)).prompt for s in (0, 0, 1))
     assert torch.equal(first.x, again.x)
     assert torch.equal(first.y, again.y)
-    assert not torch.equal(first.x, other.x)
+    assert not (torch.equal(first.x, other.x) and torch.equal(first.x_query, other.x_query))
 
 
 @pytest.mark.parametrize("option", TASKS)
@@ -52,7 +52,7 @@ def test_the_bayes_predictor_reaches_the_bayes_risk(option):
     task = task_of(option)
     if getattr(task, "positions", "query") == "every":
         task = replace(task, positions="query")
-    risk = task.known_half_mse().get("bayes")
+    risk = getattr(task, "known_half_mse", dict)().get("bayes")
     if risk is None:
         pytest.skip("it knows no Bayes risk")
     sample = task.sample(4000, Draw([0], "risk", dtype=torch.float64))

@@ -51,8 +51,8 @@ def test_every_seed_has_its_own_tree_at_every_step():
     together = task.parents(Draw([3, 4], "train", step=7))
     assert torch.equal(together[1:], task.parents(Draw([4], "probe", step=0)))
     assert not torch.equal(together[0], together[1])
-    assert task.law_by_seed
-    assert not CausalGraph(dim=3, n_context=9).law_by_seed
+    assert task.own_law
+    assert not CausalGraph(dim=3, n_context=9).own_law
 
 
 def test_a_random_parent_is_uniform_over_those_before_and_the_root():
