@@ -37,7 +37,7 @@ def training_samples(run: Run, n_prompts: int, draw: Draw) -> list[Any]:
     """
     train = recipe(run)
     if train.n_batches is None:
-        return [as_double(run.task.sample(n_prompts, draw))]
+        return [as_double(run.task.sample(n_prompts, draw.at(0, f"{draw.name}/set")))]
     draw = training_draw(train, seeds_of(run), device=draw.device, dtype=draw.dtype)
     if train.n_batches == 1:
         return [as_double(training_set(run.task, train, draw))]

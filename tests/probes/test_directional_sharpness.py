@@ -4,6 +4,8 @@ import pytest
 import torch
 from probed import run_of
 
+from icl.comparisons.noise_ratio import NoiseRatio
+from icl.comparisons.walk import compare_runs
 from icl.config import Train
 from icl.probes.directional_sharpness import DirectionalSharpness, clipped, directions
 from icl.probes.gradient_noise import GradientNoise
@@ -84,3 +86,12 @@ def test_the_noise_is_that_of_batches_one_by_one(tmp_path):
     torch.testing.assert_close(found["kurtosis"][1], kurtosis, **EXACT)
     with pytest.raises(ValueError, match="n_batches=1 must be >= 2"):
         GradientNoise(step=0, n_batches=1)
+
+
+def test_the_ratio_of_two_runs_is_the_ratio_of_their_numbers(tmp_path):
+    run, heavy = run_of(tmp_path / "a", *ADAM), run_of(tmp_path / "b", *ADAM, "task.inputs=gamma")
+    fields = {"step": 4, "batch_size": 3, "n_batches": 20, "n_prompts": 8}
+    own, other = (probe(GradientNoise(**fields), r, DRAW).numbers for r in (run, heavy))
+    found = compare_runs(NoiseRatio(**fields), run, heavy, DRAW).numbers
+    torch.testing.assert_close(found["p99_over_median"], other["p99_over_median"] / own["p99_over_median"], **EXACT)
+    assert found["robust_condition_mean"][0] == (other["robust_condition"] / own["robust_condition"]).mean()
