@@ -1,4 +1,4 @@
-"""The run folder: atomic, opened from Python, and safe to open when it is a stranger's."""
+"""The run folder: opened from Python, and safe to open when it is a stranger's."""
 
 import json
 
@@ -7,7 +7,6 @@ import torch
 
 from command import call
 from icl import load
-from icl.atomic import write_bytes
 from icl.config import ConfigError
 from icl.runs import RunError, RunFolder, digest
 
@@ -72,20 +71,6 @@ def test_a_folder_that_is_no_run_is_said_so(tmp_path):
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(RunError, match="not valid JSON"):
         RunFolder(tmp_path).record("result")
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_bytes(path, b"old")
-
-    def full_disk(fd):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_digest_is_of_the_content_alone():

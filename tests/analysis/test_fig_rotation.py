@@ -24,6 +24,7 @@ SMALL = (
         ("fig_rotation_phase", "rotations_begin_where_the_scalar_is_a_saddle", SMALL),
         ("fig_rotation_eigenvalues", "looping_prefers_a_rotation", ()),
         ("fig_looping_beyond_training", "looping_extrapolates", ()),
+        ("fig_rotation_on_the_way", "looped_attention_does_not_keep_the_rotation", ()),
     ],
 )
 def test_it_draws_a_run(script, experiment, overrides, tmp_path, monkeypatch):
