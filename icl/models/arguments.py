@@ -15,3 +15,10 @@ def finite(**scales: float) -> None:
     for name, scale in scales.items():
         if not (scale >= 0 and math.isfinite(scale)):
             raise ValueError(f"{name}={scale} must be >= 0 and finite")
+
+
+def depth(steps: int | None, n_layers: int) -> int:
+    """`steps` of an untied stack, all its layers by default. Raises ValueError beyond them."""
+    if steps is not None and not 0 <= steps <= n_layers:
+        raise ValueError(f"steps={steps} must be in 0..{n_layers}, the layers of an untied stack")
+    return n_layers if steps is None else steps

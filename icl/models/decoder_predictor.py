@@ -1,4 +1,4 @@
-"""What predictors around one `GPT` share: they guess at every position, and the query is the last of these."""
+"""What predictors share that guess at every position of a prompt, and those of them that are built around one `GPT`."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -13,20 +13,10 @@ from icl.models.gpt import GPT, check_sizes
 from icl.rng import Draw
 
 
-class DecoderPredictor(nn.Module, ABC):
-    """Tokens x_1, (y_1, 0, ..), x_2, .. of width E for a decoder of L layers; a subclass says how they are applied."""
+class PositionPredictor(nn.Module, ABC):
+    """Guesses at every position, of which the query is the last; a subclass says how."""
 
     order_matters: ClassVar[bool] = True  # of the context: tokens have positions, and see only those before them
-
-    def __init__(
-        self, *, dim: int, n_context: int, n_layers: int, width: int, n_heads: int, n_seeds: int,
-        device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax",
-    ) -> None:  # fmt: skip
-        super().__init__()
-        check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
-        self.n_layers = n_layers
-        self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
-                       n_seeds=n_seeds, device=device, dtype=dtype, kernel=kernel)  # fmt: skip
 
     @abstractmethod
     def every_prefix(
@@ -38,10 +28,6 @@ class DecoderPredictor(nn.Module, ABC):
     def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
         """`every_prefix(x, y)[-1]`."""
 
-    def reset(self, draw: Draw) -> None:
-        """First values; `GPT.reset`."""
-        self.gpt.reset(draw)
-
     def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
         """The guess at the query after every step."""
         return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
@@ -49,3 +35,21 @@ class DecoderPredictor(nn.Module, ABC):
     def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
         """The guess at the query after the last step."""
         return self.last_every_prefix(*prompt.positions())[..., -1]
+
+
+class DecoderPredictor(PositionPredictor):
+    """Tokens x_1, (y_1, 0, ..), x_2, .. of width E for a decoder of L layers; a subclass says how they are applied."""
+
+    def __init__(
+        self, *, dim: int, n_context: int, n_layers: int, width: int, n_heads: int, n_seeds: int,
+        device: torch.device | str, dtype: torch.dtype, kernel: Kernel = "softmax",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
+        self.n_layers = n_layers
+        self.gpt = GPT(dim=dim, n_tokens=2 * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
+                       n_seeds=n_seeds, device=device, dtype=dtype, kernel=kernel)  # fmt: skip
+
+    def reset(self, draw: Draw) -> None:
+        """First values; `GPT.reset`."""
+        self.gpt.reset(draw)

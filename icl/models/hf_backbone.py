@@ -5,7 +5,7 @@ References:
     Wolf et al. 2020, Transformers: state-of-the-art natural language processing, arXiv:1910.03771
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -15,12 +15,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from icl.core import Prompt
+from icl.models.arguments import depth
+from icl.models.decoder_predictor import PositionPredictor
+from icl.models.first_values import check_seeds
 from icl.models.gpt import POSITION_STD, check_sizes
 from icl.rng import Draw
 
 
-class HfBackbone(nn.Module, ABC):
+class HfBackbone(PositionPredictor):
     """Tokens x_1, (y_1, 0, ..), x_2, .. through a linear read-in, a causal backbone, and a read-out at every x.
 
     A step is a layer, as in `Transformer`: entry l is the read-out of the final norm of layer l, entry 0 is 0. The
@@ -31,7 +33,6 @@ class HfBackbone(nn.Module, ABC):
     weights are normal with that deviation and biases 0 (0.02 in GPT-2, which leaves narrow models on a plateau).
     """
 
-    order_matters: ClassVar[bool] = True
     n_passes: ClassVar[int] = 1
     FINAL_NORM: ClassVar[str]
     UNUSED: ClassVar[str]
@@ -85,8 +86,7 @@ class HfBackbone(nn.Module, ABC):
         Raises:
             ValueError: `draw` has not one seed a member.
         """
-        if len(draw.seeds) != self.n_seeds:
-            raise ValueError(f"the draw has {len(draw.seeds)} seeds, the bank {self.n_seeds} members")
+        check_seeds(draw, self.n_seeds)
         for name, fan_in in self.fan_in.items():
             parameter = self.weights[_key(name)]
             if fan_in is None:
@@ -100,14 +100,6 @@ class HfBackbone(nn.Module, ABC):
                 normal = self.init_std * draw.normal(*parameter.shape[1:])
                 parameter.copy_(torch.zeros_like(normal) if name.endswith("bias") else normal)
 
-    def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
-        """The guess at the query after every layer."""
-        return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
-
-    def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
-        """The guess at the query after the last layer."""
-        return self.last_every_prefix(*prompt.positions())[..., -1]
-
     def every_prefix(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
     ) -> Float[Tensor, "T M B P"]:
@@ -116,9 +108,7 @@ class HfBackbone(nn.Module, ABC):
         Raises:
             ValueError: `steps` < 0, or more than the layers.
         """
-        steps = self.n_layers if steps is None else steps
-        if not 0 <= steps <= self.n_layers:
-            raise ValueError(f"steps={steps} must be in 0..{self.n_layers}, the layers of an untied stack")
+        steps = depth(steps, self.n_layers)
         members = [self._after_layers(w, tokens, steps) for w, tokens in self._members(x, y)]
         return torch.stack(members, 1)
 

@@ -5,13 +5,14 @@ References:
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from icl.core import Prompt
+from icl.models.arguments import depth
+from icl.models.decoder_predictor import PositionPredictor
 from icl.models.gpt import GPT, check_sizes
 from icl.models.gpt_layers import Decoders, Layer, normed
 from icl.models.matmul_route import attention
@@ -20,7 +21,7 @@ from icl.rng import Draw
 Kind = Literal["momentum", "previous"]
 
 
-class MomentumAttention(nn.Module):
+class MomentumAttention(PositionPredictor):
     """Every head gives token t, beside what it attends to among the tokens i <= t,
 
         momentum   Σ_{i<t} η^{t−i} v_i       the source's; as a recurrence s_t = η (s_{t−1} + v_{t−1}), s_1 = 0
@@ -33,8 +34,6 @@ class MomentumAttention(nn.Module):
 
     The guess of y_t is read at the token that holds x_t. Entry l of a trajectory is the read-out after layer l.
     """
-
-    order_matters: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -67,14 +66,6 @@ class MomentumAttention(nn.Module):
         """First values; `GPT.reset`."""
         self.gpt.reset(draw)
 
-    def forward(self, prompt: Prompt, *, steps: int | None = None) -> Float[Tensor, "T M B"]:
-        """The guess at the query after every layer."""
-        return self.every_prefix(*prompt.positions(), steps=steps)[..., -1]
-
-    def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
-        """The guess at the query after the last layer."""
-        return self.last_every_prefix(*prompt.positions())[..., -1]
-
     def every_prefix(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
     ) -> Float[Tensor, "T M B P"]:
@@ -83,9 +74,7 @@ class MomentumAttention(nn.Module):
         Raises:
             ValueError: `steps` < 0, or more than the layers.
         """
-        steps = self.n_layers if steps is None else steps
-        if not 0 <= steps <= self.n_layers:
-            raise ValueError(f"steps={steps} must be in 0..{self.n_layers}, the layers of an untied stack")
+        steps = depth(steps, self.n_layers)
         parts = []
         for decoders, x_part, y_part in self._chunks(x, y):
             h = self._embed(decoders, x_part, y_part)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.models.arguments import depth
 from icl.models.attention_kernels import Kernel
 from icl.models.decoder_predictor import DecoderPredictor
 from icl.models.gpt_layers import Decoders, normed
@@ -49,9 +50,7 @@ class Transformer(DecoderPredictor):
         Raises:
             ValueError: `steps` < 0, or more than the layers.
         """
-        steps = self.n_layers if steps is None else steps
-        if not 0 <= steps <= self.n_layers:
-            raise ValueError(f"steps={steps} must be in 0..{self.n_layers}, the layers of an untied stack")
+        steps = depth(steps, self.n_layers)
         return torch.cat([_after_layers(*part, steps) for part in self.gpt.chunks(x, y)], dim=1)
 
     def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
