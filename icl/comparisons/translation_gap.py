@@ -16,8 +16,8 @@ class TranslationGap:
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("gap",)
-    n_prompts: int = 1024
-    n_curve_prompts: int = 256
+    n_prompts: int = 512
+    n_curve_prompts: int = 128
 
     def measure_runs(self, run: Run, reference: Run, draw: Draw) -> Measured:
         fixed = replace(translating(run), books="fixed")

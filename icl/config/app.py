@@ -58,7 +58,7 @@ def arguments(argv: Sequence[str], defaults: dict[str, str]) -> list[str]:
     flags = [a for a in argv if a in ("-m", "--multirun")]
     rest = [a for a in argv if a not in ("-m", "--multirun")]
     chosen = {a.lstrip("+~").split("=")[0] for a in rest}
-    own = [f"{key}={value}" for key, value in defaults.items() if not chosen & {key, "tag", "run"}]
+    own = [f"{key}={value}" for key, value in defaults.items() if not chosen & {key, "tag", "run", "start"}]
     return [*flags[:1], *own, *rest]
 
 

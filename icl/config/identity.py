@@ -24,7 +24,7 @@ def identity(cfg: Any) -> str:
 def trained(cfg: Any, without: tuple[str, ...]) -> dict[str, Any]:
     """What decides the numbers of a training, seeds apart, without some fields of `train`."""
     unused = CUDA | OFF
-    used = {key: value for key, value in plain(cfg.train).items() if key not in unused or value != unused[key]}
+    used = {k: v for k, v in plain(cfg.train).items() if k not in unused or (v or None) != (unused[k] or None)}
     train = {key: value for key, value in used.items() if key not in without}
     parts = {key: plain(cfg[key]) for key in ("task", "model", "objective", "dtype")}
     parts |= {key: plain(cfg[key]) for key, unused in RANKS.items() if cfg.get(key, unused) != unused}

@@ -3,7 +3,8 @@
     start: {task: {books: fresh}, objective: {levels: all}, train: {steps: 500}}
 
 A part with a `_target_` replaces the run's own, another is merged into it; everything else is as here. That run is
-trained first, or found; its folder is the one that it would have by itself. The start is a part of what a run is.
+trained first, or found; its folder is the one that it would have by itself (with `name` below that name, so that several
+experiments share it). The start is a part of what a run is.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from icl.config.beside import PARTS, changed
 from icl.config.schema import plain
 
-BEFORE = (*PARTS, "objective", "seed", "n_seeds", "start", "accelerate", "devices")
+BEFORE = (*PARTS, "objective", "name", "seed", "n_seeds", "start", "accelerate", "devices")
 
 
 def start_config(cfg: Any) -> Any:
@@ -35,7 +36,7 @@ def start_folder(cfg: Any) -> Path | None:
     if cfg.get("start") is None:
         return None
     before = start_config(cfg)
-    return Path(cfg.start) if before is None else Path(cfg.paths.outputs) / cfg.name / identity(before)
+    return Path(cfg.start) if before is None else Path(cfg.paths.outputs) / before.name / identity(before)
 
 
 def start_id(cfg: Any) -> str:

@@ -42,10 +42,10 @@ class GradientAccuracy:
         "rise_with_rate", "rise_with_books", "fall_with_batch", "one_rule", "all_rules"
     )  # fmt: skip
     rates: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    batches: Sequence[int] = (1, 2, 4, 8)
-    book_rates: Sequence[float] = (0.0, 0.1, 0.2, 0.35, 0.5)
+    batches: Sequence[int] = (1, 3, 8)
+    book_rates: Sequence[float] = (0.1, 0.2, 0.5)
     books_batch: int = 1
-    draws: int = 20
+    draws: int = 60
     n_characters: int | None = None  # null: 8 n², as each rule is then needed four times a string
 
     def measure_run(self, run: Run, draw: Draw) -> Measured:
@@ -83,7 +83,7 @@ class GradientAccuracy:
             for low, high in ((low, min(low + CHUNK, self.draws)) for low in range(0, self.draws, CHUNK))
         ], 1)  # fmt: skip
         right = named == task.fixed_books(own)[:, None, 0]
-        return (right & out[:, :, 0]).sum((1, 2)) / out[:, :, 0].sum((1, 2))
+        return (right & out[:, :, 0]).sum((1, 2)).double() / out[:, :, 0].sum((1, 2))
 
 
 def left_out(task: Any, own: Draw, rate: float, books: int, draws: int) -> Bool[Tensor, "M K d n2"]:
