@@ -3,8 +3,8 @@
     start: {task: {books: fresh}, objective: {levels: all}, train: {steps: 500}}
 
 A part with a `_target_` replaces the run's own, another is merged into it; everything else is as here. That run is
-trained first, or found; its folder is the one that it would have by itself (with `name` below that name, so that several
-experiments share it). The start is a part of what a run is.
+trained first, or found; its folder is the one that it would have by itself (below `name`, if given: several experiments
+may share it). The start is a part of what a run is.
 """
 
 from collections.abc import Mapping

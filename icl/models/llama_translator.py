@@ -93,25 +93,43 @@ class LlamaTranslator(nn.Module):
         """What the LLaMA says at all source positions, d n² numbers each."""
         return torch.stack([self.member(m, prompt, **options).logits for m in range(self.n_seeds)])
 
+    def hidden_states(self, prompt: Rules) -> Float[Tensor, "M L B S E"]:
+        """After every layer, at the source positions; the last one through the final norm."""
+        n_rules = prompt.keys.shape[2]
+        found = [self.member(m, prompt, output_hidden_states=True).hidden_states[1:] for m in range(self.n_seeds)]
+        return torch.stack([torch.stack(states)[:, :, n_rules:] for states in found])
+
+    def asked_for_rules(self, *, as_source: bool = False) -> Float[Tensor, "M d n2 V"]:
+        """What it says at the key of every rule, shown alone: as a rule without a value, or as a pair of the source."""
+        n, n2 = self.n_letters, self.n_letters**2
+        code, level = torch.arange(n2).to(self.kind.device), torch.arange(self.n_levels).to(self.kind.device)[:, None]
+        keys = self.first[:, code // n + level * n] + self.second[:, code % n + level * n]
+        x = (keys + (self.kind[:, -1:, None] if as_source else self.kind[:, :-1, None])).flatten(1, 2)
+        at = torch.full((1, 1), int(as_source), device=x.device)
+        logits = [self._run(m, x[m][:, None], at).logits[:, 0] for m in range(self.n_seeds)]
+        return torch.stack(logits).unflatten(1, (self.n_levels, n2))
+
     def member(self, m: int, prompt: Rules, **options: Any) -> Any:
         """The output of transformers' model for member m.
 
         Raises:
             ValueError: the prompt is longer than `n_positions`.
         """
-        state = {name: value[m] for name, value in self.lm.named_parameters()}
-        state |= {name: value[m] for name, value in self.lm.named_buffers() if name.endswith(LAYER_NAMES)}
         x = self.embed(m, prompt)
         n_rules, n_tokens = prompt.keys.shape[2], x.shape[1]
         if n_tokens > self.n_positions:
             over = n_tokens - self.n_positions
             raise ValueError(f"a prompt of {n_tokens} positions is {over} longer than n_positions={self.n_positions}")
         position = torch.arange(1 - n_rules, n_tokens - n_rules + 1, device=x.device).clamp(min=0)
+        return self._run(m, x, position[None], logits_to_keep=n_tokens - n_rules, **options)
+
+    def _run(self, m: int, x: Tensor, position: Tensor, **options: Any) -> Any:
+        state = {name: value[m] for name, value in self.lm.named_parameters()}
+        state |= {name: value[m] for name, value in self.lm.named_buffers() if name.endswith(LAYER_NAMES)}
         # Without a mask transformers takes repeated positions for packed sequences, which see nothing of each other.
         mask = torch.ones(x.shape[:2], dtype=torch.long, device=x.device)
         inputs = {"inputs_embeds": x, "attention_mask": mask, "position_ids": position.expand(x.shape[0], -1)}
-        given = inputs | {"logits_to_keep": n_tokens - n_rules, "use_cache": False} | options
-        return functional_call(self.lm, state, (), given)
+        return functional_call(self.lm, state, (), inputs | {"use_cache": False} | options)
 
     def embed(self, m: int, prompt: Rules) -> Float[Tensor, "B S E"]:
         """Rules, then the source and its first d − 1 pairs again."""

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
-
-from icl.comparisons.learning_time import held, steps_to_all
+from icl.comparisons.learning_time import first_of_all, shares_held
 from icl.comparisons.measured import Curve, Measured
 from icl.comparisons.translated import looked_up, members, shares, translating
 from icl.rng import Draw
@@ -27,18 +25,18 @@ class RulesLearned:
     n_prompts: int = 64
 
     def measure_run(self, run: Run, draw: Draw) -> Measured:
-        steps, own = steps_to_all(run), Draw(members(run), draw.name)
+        at, share = shares_held(run)
+        steps, own = first_of_all(at, share), Draw(members(run), draw.name)
         without = replace(translating(run), dropout=1.0)
         numbers = {
-            "share": held(run.model, run).mean((1, 2)),
+            "share": share[:, -1],
             "steps": steps,
             "cycles": steps / (run.task.n_levels * run.task.n_pairs),
             "accuracy": shares(run.model, without, own, self.n_prompts)[0].mean(-1),
             "looked_up": looked_up(run.task, own, self.n_prompts),
         }
-        at, share = zip(*((step, held(model, run).mean((1, 2))) for step, model in run.snapshots()), strict=True)
         curve = Curve(
             kind="line", title="Rules in the weights", x_label="training step", y_label="share of all rules", x=at,
-            model=torch.stack(share, 1).tolist(),
+            model=share.tolist(),
         )  # fmt: skip
         return Measured(numbers=numbers, curves={"rules": curve}, n_prompts=self.n_prompts)
