@@ -53,3 +53,7 @@ class DecoderPredictor(PositionPredictor):
     def reset(self, draw: Draw) -> None:
         """First values; `GPT.reset`."""
         self.gpt.reset(draw)
+
+    def members_at_once(self, prompt: Prompt) -> int:
+        """How many members should go forward and backward together."""
+        return self.gpt.chunk_size(prompt.x.shape[1], prompt.x.shape[2] + 1, prompt.x.device)

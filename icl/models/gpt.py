@@ -81,6 +81,12 @@ class GPT(nn.Module):
             else:
                 parameter.fill_(1.0 if name.startswith("gain") else 0.0)
 
+    def chunk_size(self, n_prompts: int, n_positions: int, device: torch.device) -> int:
+        """Members whose arrays fit the caches together; all chunks have one size, or nearly."""
+        limit = CHUNK_FLOATS["cpu" if device.type == "cpu" else "cuda"]
+        most = max(1, limit // (n_prompts * self.tokens_a_pair * n_positions * 4 * self.positions.shape[2]))
+        return -(-self.n_seeds // -(-self.n_seeds // most))
+
     def chunks(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]
     ) -> Iterator[tuple[Decoders, Float[Tensor, "#m B P D"], Float[Tensor, "#m B P"]]]:
@@ -90,16 +96,14 @@ class GPT(nn.Module):
             ValueError: more positions than there are position vectors, or another dimension of x.
         """
         n_prompts, n_positions, dim = x.shape[1:]
-        n_tokens, width = self.positions.shape[1:]
+        n_tokens = self.positions.shape[1]
         if self.tokens_a_pair * (n_positions - 1) + 1 > n_tokens or dim != self.read_in.shape[1]:
             raise ValueError(
                 f"a prompt of {n_positions} positions of dimension {dim} does not fit: the model was built for at "
                 f"most {(n_tokens - 1) // self.tokens_a_pair + 1} positions (n_context + 1) of dimension "
                 f"{self.read_in.shape[1]}"
             )
-        limit = CHUNK_FLOATS["cpu" if x.device.type == "cpu" else "cuda"]
-        most = max(1, limit // (n_prompts * 2 * n_positions * 4 * width))
-        size = -(-self.n_seeds // -(-self.n_seeds // most))  # chunks of one size, or nearly
+        size = self.chunk_size(n_prompts, n_positions, x.device)
         pieces = {name: p.split(size) for name, p in self.named_parameters()}
         xs, ys = (t.split(size) if t.shape[0] > 1 else repeat(t) for t in (x, y))
         for i, (x_part, y_part) in enumerate(zip(xs, ys)):

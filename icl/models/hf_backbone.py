@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from icl.core import Prompt
 from icl.models.arguments import depth
 from icl.models.decoder_predictor import PositionPredictor
 from icl.models.first_values import check_seeds
@@ -99,6 +100,10 @@ class HfBackbone(PositionPredictor):
             else:
                 normal = self.init_std * draw.normal(*parameter.shape[1:])
                 parameter.copy_(torch.zeros_like(normal) if name.endswith("bias") else normal)
+
+    def members_at_once(self, prompt: Prompt) -> int:
+        """One: they run one after the other anyway, and each then frees its activations before the next."""
+        return 1
 
     def every_prefix(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None

@@ -24,6 +24,7 @@ from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
 from icl.training.graphed import GraphedStep
 from icl.training.history import History, snapshot_steps, within
+from icl.training.member_parts import MemberParts
 from icl.training.optimizers import BankOptimizer, schedule_factor
 from icl.training.progress import Progress
 from icl.training.starts import load_start
@@ -68,6 +69,7 @@ class Bank:
         self.batches = Batches(self.train, self.draw)
         self.snapshot_steps = snapshot_steps(self.train)
         self.history = History()
+        self._members = MemberParts(self.model)
         self._graphed = GraphedStep(self) if self.train.cuda_graph else None
 
     def run(self) -> History:
@@ -106,8 +108,7 @@ class Bank:
     def _eager(self, step: int) -> Tensor:
         task, objective = self.curriculum.at(step)
         sample = self.batches(task, step) if objective.needs_sample else None
-        loss = objective(self.model, sample)
-        gradients = torch.autograd.grad(loss.sum(), self.parameters)
+        loss, gradients = self._members.gradients(objective, sample)
         self.optimizer.step(gradients, schedule_factor(self.train, step))
         project(self.model)
         return loss
