@@ -14,6 +14,8 @@ from icl.config.schema import plain
 from icl.launch.shards import Outcome, Ticket, work
 from icl.training.jobs import Job
 
+SECONDS_BETWEEN_LOOKS = 60  # at the queue, at most: a sweep may have thousands of jobs
+
 
 class Shard:
     """What one Slurm job runs; submitit calls `checkpoint` on it to queue it again."""
@@ -107,7 +109,10 @@ def _executor(submitit: Any, cluster: Cluster, name: str, folder: Path) -> Any:
             stderr_to_stdout=True,
         )  # fmt: skip
         return executor
+    from icl.launch.slurm_queue import Queue
+
     executor = submitit.SlurmExecutor(folder.absolute(), max_num_timeout=cluster.timeouts)
+    executor.job_class.watcher = Queue(delay_s=SECONDS_BETWEEN_LOOKS)
     executor.update_parameters(**parameters(cluster, name))
     return executor
 
@@ -136,7 +141,8 @@ def _received(running: Any, shard: Sequence[Job]) -> dict[str, Outcome]:
         found = running.results()[0]
     except (UncompletedJobError, FailedJobError) as error:
         lines = [line for line in str(error).splitlines() if line.strip(" -")]
-        found, lost = {}, lines[-1].strip() if lines else type(error).__name__
+        last = lines[-1].strip() if lines else type(error).__name__
+        found, lost = {}, f"{running.state}: {last}"
     else:
         lost = "the job returned without it"
     failed = Outcome(error=f"Slurm job {running.job_id}: {lost}; the same command resumes")

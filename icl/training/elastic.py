@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PORT = 29400  # where nodes meet, unless LAB_RENDEZVOUS says otherwise
+PORTS = range(20000, 30000)  # where the nodes of Slurm job j meet: the j-th, unless LAB_RENDEZVOUS says otherwise
 ALONE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # torch would open a port on every interface
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 
@@ -95,7 +95,8 @@ def rendezvous() -> str:
     import subprocess
 
     nodes = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
-    return f"{subprocess.run(nodes, capture_output=True, text=True, check=True).stdout.split()[0]}:{PORT}"
+    first = subprocess.run(nodes, capture_output=True, text=True, check=True).stdout.split()[0]
+    return f"{first}:{PORTS[int(os.environ['SLURM_JOB_ID']) % len(PORTS)]}"  # another job may have the same first node
 
 
 @contextmanager
