@@ -31,9 +31,9 @@ def call(monkeypatch, capsys, command: str, *arguments: str) -> Finished:
     return Finished(code, captured.out, captured.err)
 
 
-def start(command: str, *arguments: str, cwd: Path) -> subprocess.Popen:
+def start(command: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
     """The same in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(
         [sys.executable, str(SCRIPTS / f"{command}.py"), *arguments],
         cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

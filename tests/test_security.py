@@ -50,6 +50,38 @@ def test_no_node_may_name_code(where, target, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["icl.tracking.wandb.os.mkdir", "icl.tracking.wandb.Path.mkdir", "icl.models.gpt.torch.load",
+     "torch.nn.modules.module.torch.hub.load", "torch.optim.optimizer.torch.load", "icl.tracking.wandb.netrc.os.mkdir"],
+)  # fmt: skip
+def test_what_an_allowed_module_imports_is_not_allowed(target, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    finished = call(monkeypatch, capsys, "train", f"+references.a={{_target_:{target},path:owned}}")
+    assert (finished.code, "is not allowed: " in finished.err, finished.err.count("\n")) == (2, True, 1), finished
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["[{_target_:os.mkdir,path:owned}]", "[[{a:{_target_:os.mkdir,path:owned}}]]"])
+def test_no_list_may_hide_code(value, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    finished = call(monkeypatch, capsys, "train", "debug=tiny", "tracker=wandb", f"tracker.tags={value}")
+    assert (finished.code, "'os.mkdir' is not allowed" in finished.err) == (2, True), finished
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_user_s_own_package_may_show_what_it_imports(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/__init__.py").write_text("from mine.tasks import Mine\n")
+    (tmp_path / "mine/tasks.py").write_text(
+        "from icl.tasks.linear_regression import LinearRegression\n\n\nclass Mine(LinearRegression):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    finished = call(monkeypatch, capsys, "train", "debug=tiny", "plugins=[mine]", "task._target_=mine.Mine")
+    assert finished.code == 0, finished
+
+
 def test_a_pickle_in_place_of_weights_is_refused(tmp_path, monkeypatch, capsys):
     import pickle
 

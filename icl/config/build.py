@@ -18,7 +18,7 @@ SIMPLE = (int, float, bool, str, type(None))
 
 def check_target(key: str, target: Any, plugins: Sequence[str] = ()) -> None:
     """Refuse a `_target_` outside the component rooms and the user's own `plugins`."""
-    allowed = (*ALLOWED, *(f"{plugin}." for plugin in plugins))
+    allowed = allowed_for(plugins)
     if not isinstance(target, str) or not target.startswith(allowed) or "__" in target:
         raise ConfigError(
             f"{key}._target_={target!r} is not allowed (allowed: {', '.join(allowed)}; "
@@ -26,8 +26,16 @@ def check_target(key: str, target: Any, plugins: Sequence[str] = ()) -> None:
         )
 
 
-def locate(key: str, target: str) -> Any:
-    """The class or function that `target` names."""
+def allowed_for(plugins: Sequence[str]) -> tuple[str, ...]:
+    """What names may begin with."""
+    return (*ALLOWED, *(f"{plugin}." for plugin in plugins))
+
+
+def locate(key: str, target: str, plugins: Sequence[str] = ()) -> Any:
+    """The class or function that `target` names; it must be defined where it may be named.
+
+    A module shows what it imports, too: icl.tracking.wandb.os.system is no function of icl.tracking.
+    """
     parts = target.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         module_name = ".".join(parts[:cut])
@@ -42,12 +50,18 @@ def locate(key: str, target: str) -> Any:
                 known = [name for name, value in vars(found).items() if inspect.isclass(value)]
                 raise ConfigError(f"{key}._target_={target}: there is no {part!r}{nearest(part, known)}")
             found = getattr(found, part)
+            home = found.__name__ if inspect.ismodule(found) else getattr(found, "__module__", None)
+            if not f"{home}.".startswith(allowed_for(plugins)):
+                raise ConfigError(f"{key}._target_={target} is not allowed: {part!r} is of {home}")
         return found
     raise ConfigError(f"{key}._target_={target}: there is no such module")
 
 
 def check_component(key: str, node: Any, plugins: Sequence[str] = (), supplied: Sequence[str] = ()) -> None:
     """Keys, required keys and simple types of a node (and of nodes inside it) against the signature of its target."""
+    if isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            check_component(f"{key}[{i}]", value, plugins)
     if not isinstance(node, Mapping):
         return
     for name, value in node.items():
@@ -55,7 +69,7 @@ def check_component(key: str, node: Any, plugins: Sequence[str] = (), supplied: 
     if "_target_" not in node:
         return
     check_target(key, node["_target_"], plugins)
-    target = locate(key, node["_target_"])
+    target = locate(key, node["_target_"], plugins)
     if not callable(target):
         raise ConfigError(f"{key}._target_={node['_target_']!r} is no class or function")
     parameters = inspect.signature(target).parameters

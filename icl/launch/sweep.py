@@ -15,6 +15,7 @@ from icl.atomic import write_json
 from icl.config import ConfigError, JobFailed, validate
 from icl.config.app import pipeline_of
 from icl.launch.composing import Composer
+from icl.pipelines.mirror import mirror_sweep
 from icl.reporting.sweep import write_member_page, write_sweep_report
 from icl.runs import RunError
 from icl.training.jobs import Job, make_job, train, unfinished
@@ -32,7 +33,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
     sweep_dir = Path(str(launcher.config.hydra.sweep.dir))
     try:
         compose = Composer(launcher.hydra_context.config_loader, launcher.config)
-        jobs, returns = _compose(compose, job_overrides, first_index)
+        jobs, returns = _compose(compose, job_overrides, first_index, sweep_dir.name)
     except (ConfigError, RunError) as error:
         _remove_if_unused(sweep_dir)
         print(f"error: {error}", file=sys.stderr)
@@ -64,13 +65,15 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
 
 
 def _compose(
-    compose: Composer, job_overrides: Sequence[Sequence[str]], first: int
+    compose: Composer, job_overrides: Sequence[Sequence[str]], first: int, group: str
 ) -> tuple[list[Job], list[JobReturn]]:
     jobs, returns = [], []
     for index, overrides in enumerate(job_overrides, start=first):
         full = compose(overrides)
         typed = [o for o in overrides if not o.lstrip("+").startswith(NOT_SWEPT)]
         OmegaConf.resolve(full)
+        if OmegaConf.is_dict(full.tracker) and full.tracker.get("group", "") is None:
+            full.tracker.group = group
         try:
             validate(full)
             jobs.append(make_job(full, typed))
@@ -138,6 +141,7 @@ def _report(sweep_dir: Path, jobs: Sequence[Job], returns: Sequence[JobReturn]) 
     for job in jobs:
         if job.folder.finished and not job.folder.has("report.html"):
             write_member_page(job.folder, page)
+    mirror_sweep(jobs[0].cfg, sweep_dir)
     print(f"report: {page}", flush=True)
 
 

@@ -43,7 +43,7 @@ def show(opened: Run, found: dict[str, Any], in_sweep: bool) -> dict[str, float]
 
 
 def trained_run(cfg: Any, in_sweep: bool) -> Run:
-    job, mirror = trained_job(cfg, in_sweep=in_sweep)
+    job, mirror = trained_job(cfg, in_sweep=in_sweep, command="compare")
     mirror.close()
     return Run(job.folder, tuple(cfg.plugins))
 

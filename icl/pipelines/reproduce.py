@@ -21,7 +21,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
         return run_tag(cfg)
     begun = time.process_time()
     claims = checked_claims(cfg)
-    job, mirror = trained_job(cfg, in_sweep=in_sweep)
+    job, mirror = trained_job(cfg, in_sweep=in_sweep, command="reproduce")
     found = measure(Run(job.folder, tuple(cfg.plugins)), cfg, cfg.max_prompts)
     judgements = judge(claims, found["numbers"], job.seeds)
     job.folder.write_record("claims", record(cfg.name, judgements))
@@ -47,7 +47,7 @@ def checked_claims(cfg: Any) -> dict[str, Claim]:
         raise ConfigError("nothing to judge: the configuration has no claims; name an experiment (experiment=...)")
     claims = read(plain(cfg.claims))
     comparisons, probes = (
-        {name: locate(f"{mount}.{name}", node["_target_"]) for name, node in plain(cfg[mount]).items()}
+        {name: locate(f"{mount}.{name}", node["_target_"], cfg.plugins) for name, node in plain(cfg[mount]).items()}
         for mount in ("comparisons", "probes")
     )
     runs = [name for name, node in plain(cfg.references).items() if is_run(node)]

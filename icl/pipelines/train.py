@@ -26,13 +26,13 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     return {"loss": statistics.median(losses), "best": min(losses), "worst": max(losses)}
 
 
-def trained_job(cfg: Any, *, in_sweep: bool = False) -> tuple[Job, Mirror]:
+def trained_job(cfg: Any, *, in_sweep: bool = False, command: str = "train") -> tuple[Job, Mirror]:
     """The job of `cfg`, finished: trained now, or found; and its tracker, which the caller closes."""
     job = make_job(cfg, overrides())
     if not in_sweep:
         state = "already trained" if cfg.resume and job.folder.finished else "training"
         print(f"{cfg.name}: {state}, seeds {job.seeds[0]}..{job.seeds[-1]}, in {job.folder.path}", flush=True)
-    mirror = Mirror(cfg, job.folder)
+    mirror = Mirror(cfg, job.folder, command)
     failures = train([job], on_log=mirror.log_history)
     if failures:
         mirror.close()

@@ -62,16 +62,29 @@ def verdict(claims: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 def drawn(folder: RunFolder, result: Mapping[str, Any], comparisons: Mapping[str, Any]) -> list[str]:
     """All figures, and a line for those that could not be drawn."""
+    panels, problem = _panels(folder, result, comparisons)
+    return [figures(panels), f'<p class="soft">{escape(problem)}</p>\n' if problem else ""]
+
+
+def _panels(
+    folder: RunFolder, result: Mapping[str, Any], comparisons: Mapping[str, Any]
+) -> tuple[list[Panel | None], str]:
     from icl.reporting.figures import comparison_curve, training_curves
 
     weights, problem = _of_weights(folder)
     curves = (comparisons.get("curves") or {}).items()
-    panels = [
-        training_curves(folder.metrics(), result, exact_loss(result, comparisons)),
-        *weights,
-        *(comparison_curve(key, c) for key, c in curves),
-    ]
-    return [figures(panels), f'<p class="soft">{escape(problem)}</p>\n' if problem else ""]
+    training = training_curves(folder.metrics(), result, exact_loss(result, comparisons))
+    return [training, *weights, *(comparison_curve(key, c) for key, c in curves)], problem
+
+
+def figure_pages(folder: RunFolder) -> dict[str, str]:
+    """Every figure of the report as a page of its own, by its title."""
+    panels, _ = _panels(folder, *(_record(folder, name) for name in ("result", "comparisons")))
+    found: dict[str, str] = {}
+    for panel in filter(None, panels):
+        name = panel.title if panel.title not in found else f"{panel.title} ({len(found)})"
+        found[name] = page(panel.title, [figures([panel])])
+    return found
 
 
 def exact_loss(result: Mapping[str, Any], comparisons: Mapping[str, Any]) -> list[float | None] | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-CLAIM_COLUMNS = ("id", "metric", "bound", "source", "source_value", "worst", "median", "min", "max", "holds")
+from icl.tracking import wandb_tables
+
 SECONDS_TO_CONNECT = 30
 LATER = "`wandb sync` sends it later"
 
@@ -18,7 +19,9 @@ LATER = "`wandb sync` sends it later"
 class Wandb:
     """One W&B run a run folder, with the folder's id: the same command again goes on in the same W&B run.
 
-    A member's number is `<metric>/seed_<s>`; `<metric>/median` is the median over the finite members.
+    A member's number is `<metric>/seed_<s>`; `<metric>/median` is the median over the finite members. The summary of
+    a loss is its least and its last value. A sweep's runs have the sweep's folder as their group; the job type is the
+    command. A W&B sweep agent decides project and id by itself.
     `mode` is online, offline or disabled; None takes WANDB_MODE, or else online. Without a key, online turns
     into offline, and one line says so. Files go to `wandb/` beside the run folder.
     """
@@ -29,7 +32,7 @@ class Wandb:
         project: str,
         entity: str | None = None,
         group: str | None = None,
-        job_type: str = "train",
+        job_type: str | None = None,
         tags: Sequence[str] = (),
         mode: str | None = None,
     ):
@@ -40,7 +43,7 @@ class Wandb:
         self._seeds: list[int] = []
         self._run: Any = None
 
-    def start(self, *, name: str, run_id: str, config: dict[str, Any], folder: Path) -> None:
+    def start(self, *, name: str, run_id: str, config: dict[str, Any], folder: Path, command: str = "train") -> None:
         """Open (or go on with) the W&B run `run_id`; `config` is plain data with `seed` and `n_seeds`."""
         import wandb
 
@@ -49,11 +52,14 @@ class Wandb:
         self._seeds = [first + i for i in range(config.get("n_seeds", 1))]
         mode = self._resolved_mode(wandb)
         run: dict[str, Any] = {
-            "project": self.project, "entity": self.entity, "group": self.group, "job_type": self.job_type,
-            "tags": self.tags, "name": name, "id": run_id, "config": config, "dir": str(folder.parent),
-            "mode": mode, "resume": "allow" if mode == "online" else None, "reinit": "create_new",
+            "project": self.project, "entity": self.entity, "group": self.group, "tags": self.tags,
+            "job_type": self.job_type or command, "name": name, "id": run_id, "config": config,
+            "dir": str(folder.parent), "mode": mode, "resume": "allow" if mode == "online" else None,
+            "reinit": "create_new",
             "settings": wandb.Settings(silent=True, console="off", disable_git=True, init_timeout=SECONDS_TO_CONNECT),
         }  # fmt: skip
+        if os.environ.get("WANDB_SWEEP_ID"):
+            run |= {"project": None, "entity": None, "id": None, "resume": None}
         try:
             self._run = wandb.init(**run)
         except wandb.Error as error:
@@ -62,27 +68,49 @@ class Wandb:
             print(f"W&B: {str(error).splitlines()[0]}: this run is kept offline; {LATER}", flush=True)
             free = f"{run_id}-offline"  # W&B holds on to an id that failed until the process ends
             self._run = wandb.init(**run | {"mode": "offline", "resume": None, "id": free})
+        self._run.define_metric("loss/*", summary="min,last")
 
     def log(self, metrics: Mapping[str, Any], *, step: int) -> None:
         self._run.log(self._members(metrics), step=step)
 
     def artifact(self, path: Path) -> None:
-        """Keep the file; show pages and pictures, claims as a table, comparisons in the summary."""
+        """Keep the file; show pages and pictures, records as tables, final numbers in the summary."""
         import wandb
 
-        if path.name == "claims.json":
-            claims = json.loads(path.read_text())["claims"]
-            rows: list[Any] = [[_cell(claim.get(column)) for column in CLAIM_COLUMNS] for claim in claims]
-            self._run.log({"claims": wandb.Table(columns=list(CLAIM_COLUMNS), data=rows)})
-        elif path.name == "comparisons.json":
-            self._run.summary.update(self._members(json.loads(path.read_text())["numbers"]))
+        if path.suffix == ".json":
+            self._record(path.stem, json.loads(path.read_text()))
         elif path.suffix == ".html":
-            self._run.log({path.stem: wandb.Html(path.read_text(), inject=False)})
+            self.show(path.stem, path.read_text())
         elif path.suffix in (".png", ".jpg"):
             self._run.log({path.stem: wandb.Image(str(path))})
         kept = wandb.Artifact(f"{self._run.id}-{path.stem}", type=path.suffix.lstrip(".") or "file")
         kept.add_file(str(path))
         self._run.log_artifact(kept)
+
+    def show(self, name: str, html: str) -> None:
+        """A page or a figure, as media."""
+        import wandb
+
+        self._run.log({name: wandb.Html(html, inject=False)})
+
+    def _record(self, name: str, record: dict[str, Any]) -> None:
+        if name == "claims":
+            self._table("claims", wandb_tables.claims(record))
+        elif name == "sweep":
+            self._table("jobs", wandb_tables.jobs(record))
+        elif name == "result":
+            self._run.summary.update(self._members({"final_loss": record["final_loss"]}))
+        elif name == "comparisons":
+            self._run.summary.update(self._members(record["numbers"]))
+            for key, drawn in record.get("curves", {}).items():
+                self._table(f"curves/{key}", wandb_tables.curve(drawn, self._seeds))
+
+    def _table(self, name: str, table: wandb_tables.Table) -> None:
+        import wandb
+
+        columns, rows = table
+        data: list[Any] = rows
+        self._run.log({name: wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)})
 
     def finish(self) -> None:
         if self._run is not None:
@@ -108,11 +136,6 @@ class Wandb:
             return mode
         print(f"W&B: no API key found, so this run is kept offline; {LATER}", flush=True)
         return "offline"
-
-
-def _cell(value: Any) -> str | None:
-    """A column of a W&B table has one type, and a source's value may be a number or words."""
-    return None if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _has_key(wandb: Any) -> bool:
