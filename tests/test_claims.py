@@ -118,7 +118,7 @@ def test_record_is_strict_json_with_the_documented_keys():
     assert content["holds"] is False
     keys = {
         "id", "metric", "over", "bound", "source", "source_value", "values", "seeds", "worst", "median",
-        "min", "max", "mean", "interval", "holds", "failing_seeds",
+        "min", "max", "mean", "interval", "holds", "failing_seeds", "only_if",
     }  # fmt: skip
     assert all(set(entry) == keys for entry in content["claims"])
     assert content["claims"][0]["values"] == [1.0, None]

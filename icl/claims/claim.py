@@ -33,6 +33,7 @@ class Claim:
     over: str = "every_seed"
     source: str = ""
     source_value: Any = None
+    only_if: str = ""  # the condition under which it is stated, where the source states it without
 
     def __post_init__(self) -> None:
         if self.over not in OVER:

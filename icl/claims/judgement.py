@@ -57,7 +57,7 @@ class Judgement:
             "id": self.id, "metric": claim.metric, "over": claim.over, "bound": claim.bound,
             "source": claim.source, "source_value": claim.source_value, "values": self.values,
             "seeds": self.seeds, **self.statistics, "interval": self.interval, "holds": self.holds,
-            "failing_seeds": self.failing_seeds,
+            "failing_seeds": self.failing_seeds, "only_if": claim.only_if,
         }  # fmt: skip
         return finite(entry)
 
