@@ -169,11 +169,12 @@ class Run:
             yield int(step), self._filled(state)
 
     def sample(self, batch_size: int) -> Any:
-        """Prompts of the run's task for a figure: the same every time, and shared by all members."""
+        """Prompts of the run's task for a figure: the same every time, and shared by all members that share a law."""
         from icl.rng import Draw
 
         first = next(self.model.parameters())
-        return self.task.sample(batch_size, Draw([0], "figure", device=first.device, dtype=first.dtype))
+        seeds = self.result["seeds"] if getattr(self.task, "own_law", False) else [0]
+        return self.task.sample(batch_size, Draw(seeds, "figure", device=first.device, dtype=first.dtype))
 
     def _filled(self, state: Mapping[str, Any]) -> Any:
         from icl.config import build_model

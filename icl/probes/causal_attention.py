@@ -15,6 +15,8 @@ from icl.objectives.cross_entropy import cross_entropy
 from icl.rng import Draw
 from icl.runs import Run
 
+MAPPED = 8  # members whose attention is kept as a map
+
 
 @dataclass(frozen=True, kw_only=True)
 class CausalAttention:
@@ -50,7 +52,8 @@ class CausalAttention:
         found = self._edges(attention[:, order], parents) | self._losses(model, task, sample, parents)
         found["matching_attention"] = second_layer(model, sample, parents)
         found["copied_diagonal"] = torch.stack([diagonal(model.copied_block(h)) for h in order]).mean(0)
-        return Measured(numbers=found, curves=self._curves(run, sample, parents, order), n_prompts=self.n_prompts)
+        curves = self._curves(run, sample, parents, order) | maps(attention[:, order], parents)
+        return Measured(numbers=found, curves=curves, n_prompts=self.n_prompts)
 
     def _edges(self, attention: Float[Tensor, "M K P P"], parents: Int[Tensor, "M N K"]) -> dict[str, Tensor]:
         edges = (parents >= 0).double()
@@ -87,6 +90,21 @@ class CausalAttention:
         rows = torch.stack(weights, 1).tolist()
         return {"parent_attention": Curve(kind="line", title="The first layer finds the parents", x=steps, model=rows,
                                           x_label="training step", y_label="attention on the parent")}  # fmt: skip
+
+
+def maps(attention: Float[Tensor, "M K P P"], parents: Int[Tensor, "M N K"]) -> dict[str, Curve]:
+    """Attention of layer 1 beside the graph (1 on a parent), a map a member and head, of the first members."""
+    found = {}
+    positions = list(range(attention.shape[-1]))
+    for m in range(min(len(attention), MAPPED)):
+        for head in range(attention.shape[1]):
+            graph = [[float(p == parent) for p in positions] for parent in [*parents[m, :, head].tolist(), -1]]
+            found[f"attention_{m}_{head}"] = Curve(
+                kind="map", title=f"Layer 1, member {m}" + (f", head {head}" if attention.shape[1] > 1 else ""),
+                x_label="position looked at", y_label="position looking", x=positions, y=positions,
+                model=attention[m, head].tolist(), reference=graph, note="mean over prompts",
+            )  # fmt: skip
+    return found
 
 
 def first_layer(model: Any, sample: Sample) -> Float[Tensor, "M H P P"]:

@@ -97,7 +97,7 @@ def by_class(logits: Float[Tensor, "#M B V"], sample: Sample) -> Float[Tensor, "
 def references(sample: Sample) -> tuple[Tensor, Tensor]:
     """Logits of the best table, what follows each prompt in the training set, and of the uniform guess."""
     target = sample.target.double()
-    best = (target / target.sum(-1, keepdim=True)).clamp(min=1e-300).log()
+    best = (target / target.sum(-1, keepdim=True).clamp(min=1e-300)).clamp(min=1e-300).log()
     return best, torch.zeros_like(best)
 
 

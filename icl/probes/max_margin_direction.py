@@ -61,7 +61,7 @@ class MaxMarginDirection:
         selected = model.logits(sample.prompt).argmax(-1)
         scores = model.scores(sample.prompt) * sample.target[..., None]
         paths = {step: bank.merged().double() for step, bank in states.items()}
-        members, cosines = [], []
+        members, cosines, grown = [], [], []
         for m, seed in enumerate(seeds):
             case = Case.of(sample.prompt, model.query(sample.prompt), selected, m, f"seed {seed}")
             frobenius, nuclear = case.solved(self.nuclear)
@@ -73,9 +73,10 @@ class MaxMarginDirection:
             at = next((step for step in sorted(sizes) if sizes[step] >= self.size), None)
             found["smallest_attention"] = float("nan") if at is None else attended(states[at], sample.prompt, m)
             members.append(found)
+            grown.append(list(sizes.values()))
             cosines.append([case.cosine(W[m], frobenius) for W in paths.values()])
         numbers = {name: torch.tensor([found[name] for found in members]).double() for name in self.numbers}
-        return Measured(numbers=numbers, curves=_curves(list(paths), cosines))
+        return Measured(numbers=numbers, curves=_curves(list(paths), cosines, grown, self.by))
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,13 @@ def optimality(scores: Tensor, selected: Tensor, case: Case, svm: Separator) -> 
     return {"locally_optimal": locally / n, "globally_optimal": globally / n}
 
 
-def _curves(steps: list[int], cosines: list[list[float]]) -> dict[str, Curve]:
-    return {"cosine": Curve(kind="line", title="Towards the max-margin direction", x=steps[1:],
-                            model=[row[1:] for row in cosines], x_label="training step", log_x=True,
-                            y_label="cosine to the Frobenius SVM")}  # fmt: skip
+def _curves(steps: list[int], cosines: list[list[float]], grown: list[list[float]], by: str) -> dict[str, Curve]:
+    measures = {
+        "cosine": ("Towards the max-margin direction", "cosine to the Frobenius SVM", cosines),
+        "size": ("How the weights grew", by, grown),
+    }
+    return {
+        name: Curve(kind="line", title=title, x=steps[1:], model=[row[1:] for row in rows], log_x=True,
+                    x_label="training step", y_label=label)
+        for name, (title, label, rows) in measures.items()
+    }  # fmt: skip

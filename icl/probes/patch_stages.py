@@ -55,7 +55,7 @@ class PatchStages:
         attention = {step: mean_attention(bank, seen) for step, bank in states.items()}
         noise, signal = first_below(attention, 1), first_below(attention, 0)
         found |= {"noise_query_step": noise, "signal_query_step": signal, "order": signal / noise}
-        return Measured(numbers=found, curves=_curves(attention), n_prompts=self.n_prompts)
+        return Measured(numbers=found, curves=_curves(states, attention, seen), n_prompts=self.n_prompts)
 
     def _losses(self, model: Any, seen: Sample, fresh: Sample) -> dict[str, Tensor]:
         margins = {"train": seen.target * model.last(seen.prompt), "test": fresh.target * model.last(fresh.prompt)}
@@ -120,12 +120,20 @@ def first_below(attention: dict[int, Float[Tensor, "M 2"]], patch: int) -> Float
     return torch.where(gone.any(0), first, torch.nan)
 
 
-def _curves(attention: dict[int, Tensor]) -> dict[str, Curve]:
+def _curves(states: dict[int, Any], attention: dict[int, Tensor], seen: Sample) -> dict[str, Curve]:
+    """The measure of every stage at every snapshot."""
     steps = sorted(s for s in attention if s > 0)
-    labels = {"signal_query": ("signal", 0), "noise_query": ("noise", 1)}
+    measures = {
+        "head": ("I: the head along the noise", "mean of y <v, noise>",
+                 lambda s: mean_over_examples(states[s].head(), seen)),
+        "noise_alignment": ("II: noise of queries and keys", "equal signs", lambda s: noise_alignment(states[s], seen)),
+        "noise_query": ("III: from the noise to the signal", "attention", lambda s: attention[s][:, 1]),
+        "signal_query": ("III: from the signal to the signal", "attention", lambda s: attention[s][:, 0]),
+        "signal_alignment": ("IV: signal of queries, noise of keys", "equal signs",
+                             lambda s: signal_alignment(states[s], seen)),
+    }  # fmt: skip
     return {
-        name: Curve(kind="line", title=f"Attention from the {who} patch to the signal", x=steps, log_x=True,
-                    x_label="training step", y_label="attention",
-                    model=torch.stack([attention[s][:, i] for s in steps], 1).tolist())
-        for name, (who, i) in labels.items() if steps
+        name: Curve(kind="line", title=title, x=steps, log_x=True, x_label="training step", y_label=label,
+                    model=torch.stack([value(s) for s in steps], 1).tolist())
+        for name, (title, label, value) in measures.items() if steps
     }  # fmt: skip

@@ -31,7 +31,7 @@ class ZipfBigrams:
 
     dim: int
     exponent: float = 1.0
-    spread: float = 2.0
+    spread: float = 1.5
     n_context: int = 0
 
     def __post_init__(self) -> None:
