@@ -26,7 +26,7 @@ for (name, curve), axes in zip(
         axes.plot(curve["x"], loss.T, color=colour, linewidth=0.5, alpha=0.5)
         axes.plot(curve["x"], np.median(loss, axis=0), color=colour, linewidth=2, label=f"{label}, median")
     axes.axhline(1e-6, color="black", linewidth=0.8, linestyle="--")
-    axes.set(xscale="symlog", yscale="log", xlabel="training step", ylim=(1e-20, None))
+    axes.set(xscale="symlog", yscale="log", xlabel="training step", ylim=(1e-20, None), xlim=(0, None))
     axes.set_title("equal rates" if name == "softmax" else "softmax at its best rate", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 figure.axes[0].set_ylabel("training loss, ½ mean (f − y)²")
