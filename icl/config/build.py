@@ -76,6 +76,10 @@ def check_component(key: str, node: Any, plugins: Sequence[str] = (), supplied: 
     hints = _hints(target)
     given = {name for name, value in node.items() if value != "???"} - SKELETON
     known = set(parameters) - set(supplied)
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for name in supplied:
+        if name not in parameters and not takes_all:
+            raise ConfigError(f"{key}: {node['_target_']} takes no {name}, which every {key} is given")
     for name in given:
         if name not in known:
             raise ConfigError(f"{key}.{name} is unknown to {node['_target_']}{nearest(name, known)}")

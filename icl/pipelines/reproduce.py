@@ -64,7 +64,7 @@ def check_model(cfg: Any) -> None:
         ConfigError: the model has not what a comparison measures.
     """
     wanted = {name: node for name, node in plain(cfg.comparisons).items()
-              if hasattr(locate(f"comparisons.{name}", node["_target_"]), "suits")}  # fmt: skip
+              if hasattr(locate(f"comparisons.{name}", node["_target_"], cfg.plugins), "suits")}  # fmt: skip
     model = build_model(on_this_machine(cfg), n_seeds=1) if wanted else None
     for name, node in wanted.items():
         try:

@@ -88,6 +88,10 @@ def load_state(
     )
 
     set_model_state_dict(module, {k: v for k, v in tensors.items() if k.startswith("model.")}, options=_options())
+    if not any(key.startswith("optimizer.") for key in tensors):  # plain SGD has no moments, and torch refuses that
+        for group, own in zip(optimizer.param_groups, numbers, strict=True):
+            group.update(own)
+        return
     fresh: Any = get_optimizer_state_dict(module, optimizer, options=_options(whole=False))
     state: dict[str, Any] = {parameter: dict(own) for parameter, own in fresh["state"].items()}
     for key, value in tensors.items():
@@ -96,3 +100,13 @@ def load_state(
             state.setdefault(parameter, {})[name] = value
     groups = [group | dict(own) for group, own in zip(fresh["param_groups"], numbers, strict=True)]
     set_optimizer_state_dict(module, optimizer, {"state": state, "param_groups": groups}, options=_options())
+    _restore_types(optimizer, tensors)
+
+
+def _restore_types(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """torch casts every moment to the type of its parameter; NAdam's running product is kept in fp32."""
+    kinds = {key.rpartition("/")[2]: value.dtype for key, value in tensors.items() if key.startswith("optimizer.")}
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dtype != kinds.get(name, value.dtype):
+                state[name] = value.to(kinds[name])

@@ -52,6 +52,7 @@ def test_every_launcher_composes(option):
         (["devices=0"], "devices=0 must be >= 1"),
         (["accelerate=single_gpu", "accelerate.mixed_precision=fp8"], "mixed_precision='fp8' is unknown"),
         (["accelerate=single_gpu", "+accelerate.optimizer={_target_: os.system}"], "must be of torch.optim"),
+        (["accelerate=single_gpu", "+accelerate.optimizer={_target_: torch.optim.Rprop}"], "takes no weight_decay"),
     ],
 )
 def test_what_cannot_run_is_refused(overrides, says):

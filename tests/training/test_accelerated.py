@@ -15,6 +15,8 @@ from icl.training.elastic import RanksFailed, over_ranks
 from icl.training.optimizers import optimizer_of, schedule_factor
 from tolerances import EXACT
 
+RULES = ("SGD", "RAdam", "NAdam", "Adamax", "Adagrad", "RMSprop", "Adadelta")
+
 
 @pytest.mark.parametrize("accumulation", [1, 2, 4])
 def test_one_rank_is_a_bank_of_one_member(accumulation):
@@ -31,7 +33,7 @@ def test_one_rank_is_a_bank_of_one_member(accumulation):
             torch.testing.assert_close(found.snapshots[step][name], value, **EXACT)
 
 
-@pytest.mark.parametrize("optimizer", [None, {"_target_": "torch.optim.RAdam"}])
+@pytest.mark.parametrize("optimizer", [None, *({"_target_": f"torch.optim.{name}"} for name in RULES)])
 def test_an_interrupted_training_goes_on_with_the_same_bits(optimizer, tmp_path, monkeypatch):
     options = Accelerate(accumulation=2, optimizer=optimizer)
     whole, resumed = ranked.model(), ranked.model()
