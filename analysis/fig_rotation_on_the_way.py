@@ -1,4 +1,4 @@
-"""A looped layer with all its matrices free, over its training: it turns, learns to move its inputs, and turns back.
+"""A looped layer that may move its inputs, over its training: it turns, learns to move them, and turns back.
 
     python analysis/fig_rotation_on_the_way.py outputs/looped_attention_does_not_keep_the_rotation/<id> [figure.pdf]
 
@@ -46,7 +46,7 @@ for values, colour, label in (
 above.set(ylabel="first step", xscale="log")
 above.legend(frameon=False, fontsize=7)
 below.plot(middle, smooth, color="#0072b2", linewidth=0.5, alpha=0.6)
-below.plot(middle, np.median(smooth, axis=1), color="#0072b2", linewidth=1.6, label="all matrices free")
+below.plot(middle, np.median(smooth, axis=1), color="#0072b2", linewidth=1.6, label="inputs may move")
 below.axhline(best, color="black", linewidth=0.8, linestyle="--", label="best rotation, inputs fixed")
 below.set(xlabel="training step + 1", ylabel=run.result["loss_name"].replace("_", " "), yscale="log")
 below.legend(frameon=False, fontsize=7)
