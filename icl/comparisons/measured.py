@@ -29,6 +29,7 @@ class Curve:
     reference: Sequence[Sequence[float]] = ()
     y: Sequence[Any] = ()
     reference_label: str = "reference"
+    model_label: str = "trained model"
     log_x: bool = False
     log_y: bool = False
     note: str = ""

@@ -21,7 +21,7 @@ from icl.models.causal_lm_tiny import tiny_config, tiny_tokenizer
 from icl.models.causal_lm_tokens import MEAN_LOG_PROBABILITY, SINGLE_TOKEN, context, encode
 from icl.tasks.text import TextSample
 
-TINY = "tiny"
+TINY, TINY_SEED = "tiny", 1000  # far from the seeds of untrained baselines
 STARTS = ("trained", "random", "trained_embeddings")
 
 
@@ -55,7 +55,7 @@ class CausalLm(nn.Module):
     @cached_property
     def _files(self) -> tuple[Any, Any, Reader]:
         if self.name == TINY:
-            lm = files.drawn(tiny_config(), seed=0, dtype=self.dtype, device=self.where)
+            lm = files.drawn(tiny_config(), seed=TINY_SEED, dtype=self.dtype, device=self.where)
             tokenizer = tiny_tokenizer()
         else:
             lm, tokenizer = files.load(self.name, dtype=self.dtype, device=self.where, placement=self.placement)

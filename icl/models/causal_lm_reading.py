@@ -34,12 +34,12 @@ class Reading:
     """What the model says about every query."""
 
     label_logits: Float[Tensor, "B V"]
-    hidden: Float[Tensor, "B E"]  # after the final norm, where the label is predicted
     inside: Inside | None = None
+    probabilities: Float[Tensor, "B V_all"] | None = None  # of the next token, over the whole vocabulary
 
     @property
     def finite(self) -> bool:
-        return bool(self.label_logits.isfinite().all() and self.hidden.isfinite().all())
+        return bool(self.label_logits.isfinite().all())
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def encode_context(lm: Any, reader: Reader, tokens: Int[Tensor, "P"]) -> Prefix:
 def read(
     lm: Any, reader: Reader, prompt: TokenPrompt, prefix: Prefix, *, scoring: str, capture: bool = False
 ) -> Reading:
-    """All queries behind `prefix`."""
+    """All queries behind `prefix`; `capture` adds what is inside, and the whole vocabulary's probabilities."""
     lengths = prompt.query_mask.sum(1)
     parts: list[tuple[Tensor, Reading]] = []
     for length in lengths.unique().tolist():
@@ -78,8 +78,9 @@ def _read_equal(
     with looking_back_on(reader, prefix, capture=capture), ExitStack() as stack:
         seen = stack.enter_context(watching(lm)) if capture else None
         hidden = _run(lm, tokens, prefix.length)[:, -1]
-        inside = None
+        inside = probabilities = None
         if seen is not None:
+            probabilities = vocabulary_logits(lm, hidden).softmax(-1, dtype=torch.float32)
             inside = Inside(
                 torch.stack(seen["out"], 1), torch.stack(reader.own_scores, 1), torch.stack(reader.prefix_scores, 1),
                 torch.stack(seen["query"], 1),
@@ -89,7 +90,7 @@ def _read_equal(
             logits = _mean_log_probability(lm, tokens, prefix, prompt)
         else:
             logits = vocabulary_logits(lm, hidden, prompt.label_words[:, 0])
-    return Reading(logits, hidden, inside)
+    return Reading(logits, inside, probabilities)
 
 
 def _run(lm: Any, tokens: Int[Tensor, "B S"], start: int) -> Float[Tensor, "B S E"]:
@@ -153,8 +154,9 @@ def _in_order(parts: list[tuple[Tensor, Reading]], longest: int) -> Reading:
 
     readings = [reading for _, reading in parts]
     insides = [reading.inside for reading in readings if reading.inside is not None]
-    inside = None
+    inside = probabilities = None
     if insides:
+        probabilities = joined([r.probabilities for r in readings if r.probabilities is not None])
         pad = torch.nn.functional.pad
         inside = Inside(
             joined([i.attention_out for i in insides]),
@@ -162,4 +164,4 @@ def _in_order(parts: list[tuple[Tensor, Reading]], longest: int) -> Reading:
             joined([i.context_scores for i in insides]),
             joined([i.attention_query for i in insides]),
         )
-    return Reading(joined([r.label_logits for r in readings]), joined([r.hidden for r in readings]), inside)
+    return Reading(joined([r.label_logits for r in readings]), inside, probabilities)

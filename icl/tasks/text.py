@@ -54,3 +54,10 @@ def check_classes(examples: Sequence[Example], labels: Sequence[str], where: str
     for index, label in enumerate(labels):
         if index not in present:
             raise ValueError(f"{where}: class {label.strip()!r} is empty")
+
+
+def check_sizes(**sizes: tuple[int, int]) -> None:
+    """Raises ValueError for a size below its least value."""
+    for name, (size, low) in sizes.items():
+        if size < low:
+            raise ValueError(f"{name}={size} must be >= {low}")
