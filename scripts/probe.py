@@ -3,4 +3,4 @@
 from icl.config import main
 
 if __name__ == "__main__":
-    main("probe")()
+    main("probe", experiment="icl_behaves_like_finetuning")()

@@ -8,7 +8,7 @@ from typing import Any
 
 from icl.config import ConfigError, nearest
 
-OVER = ("every_seed", "mean")
+OVER = ("every_seed", "mean", "average")
 PROBES = "probes"  # where a comparison's metric names its reference
 
 
@@ -19,7 +19,9 @@ class Claim:
         at_most: 1.01      at_least: 0.999      between: [0.9, 1.1]      near: {value: 0.206, within: 1%}
 
     Several bounds may stand together: all must hold. `over: every_seed` asks it of each seed; `over: mean` of
-    the whole 95 % Student t interval of the mean over seeds, which for one seed is the whole line.
+    the whole 95 % Student t interval of the mean over seeds, which for one seed is the whole line; `over: average` of
+    the mean alone, with the interval printed beside it. With `minus`, another metric, the claim is on their difference,
+    seed by seed.
 
     Raises:
         ConfigError: the bound is missing, malformed or empty.
@@ -31,6 +33,7 @@ class Claim:
     between: Any = None
     near: Any = None
     over: str = "every_seed"
+    minus: Any = None
     source: str = ""
     source_value: Any = None
     only_if: str = ""  # the condition under which it is stated, where the source states it without
@@ -43,6 +46,11 @@ class Claim:
             raise ConfigError("there is no bound (one of: at_most, at_least, between, near)")
         if low > high:
             raise ConfigError(f"no number is {self.bound}")
+
+    @property
+    def subject(self) -> str:
+        """What is judged: the metric, or the difference of two."""
+        return self.metric if self.minus is None else f"{self.metric} − {self.minus}"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -133,4 +141,8 @@ def unknown_metrics(claims: Mapping[str, Claim], available: Iterable[str]) -> li
         f"claims.{id}.metric={claim.metric!r} is unknown{nearest(claim.metric, known)}"
         for id, claim in claims.items()
         if claim.metric not in known
+    ] + [
+        f"claims.{id}.minus={claim.minus!r} is unknown{nearest(str(claim.minus), known)}"
+        for id, claim in claims.items()
+        if claim.minus is not None and claim.minus not in known
     ]

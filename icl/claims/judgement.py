@@ -29,7 +29,7 @@ class Judgement:
     def failing_seeds(self) -> tuple[int, ...]:
         """Seeds that break the bound; for a claim on the mean, those without a number."""
         low, high = self.claim.interval
-        if self.claim.over == "mean":
+        if self.claim.over != "every_seed":
             return self.nan_seeds
         return tuple(s for s, value in zip(self.seeds, self.values, strict=True) if not low <= value <= high)
 
@@ -37,6 +37,8 @@ class Judgement:
     def holds(self) -> bool:
         low, high = self.claim.interval
         inside = self.interval is None or low <= self.interval[0] <= self.interval[1] <= high
+        if self.claim.over == "average":
+            inside = low <= self.statistics["mean"] <= high
         return inside and not self.failing_seeds
 
     @property
@@ -54,7 +56,7 @@ class Judgement:
         """One entry of claims.json; null for nan and infinity."""
         claim = self.claim
         entry = {
-            "id": self.id, "metric": claim.metric, "over": claim.over, "bound": claim.bound,
+            "id": self.id, "metric": claim.subject, "over": claim.over, "bound": claim.bound,
             "source": claim.source, "source_value": claim.source_value, "values": self.values,
             "seeds": self.seeds, **self.statistics, "interval": self.interval, "holds": self.holds,
             "failing_seeds": self.failing_seeds, "only_if": claim.only_if,
@@ -72,12 +74,19 @@ def judge(claims: Mapping[str, Claim], numbers: Mapping[str, Any], seeds: Sequen
         raise ConfigError(lines[0])
     judgements = []
     for id, claim in claims.items():
-        values = tuple(math.nan if value is None else float(value) for value in numbers[claim.metric])
+        values = seedwise(numbers[claim.metric])
+        if claim.minus is not None:
+            values = tuple(a - b for a, b in zip(values, seedwise(numbers[claim.minus]), strict=True))
         if len(values) != len(seeds):
             raise ConfigError(f"claims.{id}: {claim.metric} has {len(values)} numbers for {len(seeds)} seeds")
-        interval = student_interval(values) if claim.over == "mean" else None
+        interval = None if claim.over == "every_seed" else student_interval(values)
         judgements.append(Judgement(id=id, claim=claim, values=values, seeds=tuple(seeds), interval=interval))
     return judgements
+
+
+def seedwise(values: Sequence[float | None]) -> tuple[float, ...]:
+    """One number a seed; the null of JSON is nan."""
+    return tuple(math.nan if value is None else float(value) for value in values)
 
 
 def student_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

@@ -40,6 +40,10 @@ class OrderSensitivity:
         if self.n_orders < 2 or self.n_demos < 1 or self.n_queries < 1:
             raise ValueError(f"n_orders={self.n_orders} must be >= 2, n_demos={self.n_demos} and n_queries >= 1")
 
+    def fits(self, reference: Any) -> bool:
+        """Only what is trained has a learning rate."""
+        return hasattr(reference, "grid")
+
     def measure(self, model: Member, reference: Any, task: Any, draw: Draw) -> Measured:
         prompts = [few(model.prompt, self.n_queries, order) for order in self.orders(model)]
         asked = {"start": reference.start, "seed": model.seed, "capture": True}

@@ -20,6 +20,11 @@ class Paths:
 
 
 @dataclass
+class ProbeOptions:
+    plan: bool = False  # print how a language model's memory would be used and shared, and load nothing
+
+
+@dataclass
 class Lab:
     """One root for every pipeline. Component nodes are checked against the signature of their `_target_`."""
 
@@ -46,6 +51,7 @@ class Lab:
     devices: int = 1  # ranks on this machine, for one large model; see conf/accelerate
     accelerate: Any = None
     cluster: Any = None  # what launcher=slurm asks for; see conf/cluster
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
     paths: Paths = field(default_factory=Paths)
     run: str | None = None  # compare: the run folder to open
     tag: str | None = None  # reproduce: every experiment with this tag

@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 from icl.config.beside import changed, is_beside
 from icl.config.build import build, build_model, check_component, on_this_machine, resolve_device
 from icl.config.identity import CUDA
+from icl.config.kinds import check_kinds
 from icl.config.machines import Accelerate, Cluster, read
 from icl.config.recipe import check_large, check_members
-from icl.config.schema import DTYPES, ConfigError, Lab, Paths, Train, nearest, plain
+from icl.config.schema import DTYPES, ConfigError, Lab, Paths, ProbeOptions, Train, nearest, plain
 from icl.config.start import start_config
 from icl.runs import RunFolder
 
@@ -29,6 +30,7 @@ def validate(cfg: Any) -> None:
     _keys("", cfg, Lab)
     _keys("train.", cfg.train, Train)
     _keys("paths.", cfg.paths, Paths)
+    _keys("probe.", cfg.probe, ProbeOptions)
     cfg = on_this_machine(cfg)
     _skeleton(cfg)
     values = plain(cfg)
@@ -52,6 +54,7 @@ def validate(cfg: Any) -> None:
                 _trains(f"{mount}.{name}", node, values, plugins)
                 continue
             _mounted(f"{mount}.{name}", node, plugins)
+    check_kinds(values)
 
 
 def _trains(key: str, node: Mapping[str, Any], values: Mapping[str, Any], plugins: tuple[str, ...]) -> None:

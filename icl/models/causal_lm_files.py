@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,30 @@ def drawn(config: Any, *, seed: int, dtype: torch.dtype, device: str) -> Any:
         torch.manual_seed(stream_seed(seed, "causal_lm/init", 0, 0))
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     return model.to(device).eval().requires_grad_(False)
+
+
+def on_meta(name: str, shape: Mapping[str, Any] | None) -> Any:
+    """A model without storage: of `shape`, or of the configuration that `name` has on this machine.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if shape is None:
+        path = find(name)
+        if path is not None and path.is_file():
+            path = converted(path)
+        if path is None:
+            raise ValueError(f"shape is missing, and name={name} is not on this machine: state its configuration")
+        config = AutoConfig.from_pretrained(path)
+    else:
+        try:
+            config = AutoConfig.for_model(**{"pad_token_id": None} | dict(shape))
+        except (KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"shape={dict(shape)} is no configuration of transformers: {error}") from None
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def with_trained_embeddings(random: Any, trained: Any) -> Any:

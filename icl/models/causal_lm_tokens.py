@@ -71,7 +71,7 @@ def check_single_tokens(words: Sequence[str], ids: Sequence[Sequence[int]], toke
 
 def check_length(prompt: TokenPrompt, max_length: int) -> None:
     """Raises ValueError that says how many demonstrations fit before the longest query."""
-    rest = len(prompt.start) + int(prompt.query_mask.sum(1).max()) + prompt.label_mask.shape[1]
+    rest = len(prompt.start) + prompt.query_mask.shape[1] + prompt.label_mask.shape[1]
     ends = (prompt.demo_mask.sum(1) + len(prompt.separator)).cumsum(0) + rest
     if prompt.n_demos and int(ends[-1]) > max_length:
         fit = int((ends <= max_length).sum())

@@ -8,6 +8,7 @@ from icl.claims import Claim, judge, line, metrics, read, record, unknown_metric
 from icl.config import ConfigError, JobFailed, build, build_model, nearest, validate
 from icl.config.beside import is_run
 from icl.config.build import locate, on_this_machine
+from icl.config.kinds import reads_text
 from icl.config.schema import conf_dir, plain
 from icl.pipelines.compare import measure
 from icl.pipelines.train import trained_job
@@ -21,15 +22,22 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
         return run_tag(cfg)
     begun = time.process_time()
     claims = checked_claims(cfg)
-    job, mirror = trained_job(cfg, in_sweep=in_sweep, command="reproduce")
-    found = measure(Run(job.folder, tuple(cfg.plugins)), cfg, cfg.max_prompts)
-    judgements = judge(claims, found["numbers"], job.seeds)
-    job.folder.write_record("claims", record(cfg.name, judgements))
+    if reads_text(cfg):
+        from icl.pipelines.language import study
+
+        done = study(cfg)
+        folder, seeds, found, mirror = done.folder, done.seeds, done.found, done.mirror
+    else:
+        job, mirror = trained_job(cfg, in_sweep=in_sweep, command="reproduce")
+        folder, seeds = job.folder, job.seeds
+        found = measure(Run(folder, tuple(cfg.plugins)), cfg, cfg.max_prompts)
+    judgements = judge(claims, found["numbers"], seeds)
+    folder.write_record("claims", record(cfg.name, judgements))
     for judgement in judgements:
         print(line(judgement))
     n_held = sum(judgement.holds for judgement in judgements)
-    total = f"{n_held} of {len(judgements)} claims hold over {len(job.seeds)} seeds"
-    report = write_report(job.folder)
+    total = f"{n_held} of {len(judgements)} claims hold over {len(seeds)} seeds"
+    report = write_report(folder)
     mirror.close()
     print(f"{cfg.name}: {total}; {time.process_time() - begun:.1f} CPU s\nreport: {report}", flush=True)
     if n_held < len(judgements):

@@ -87,6 +87,8 @@ def comparison_curve(key: str, curve: Mapping[str, Any]) -> Panel | None:
     canvas.name_axes(axes, curve.get("x_label", ""), curve.get("y_label", ""))
     canvas.legend(figure, axes)
     title, note = curve.get("title") or words(key.split("/")[-1]), (curve.get("note") or "").rstrip(".")
+    if curve.get("model_label", "trained model") != "trained model":
+        title = f"{words(key.split('/')[0])}: {title[:1].lower()}{title[1:]}"
     caption += f" ({note})." if note else "."
     return Panel(title, canvas.to_svg(figure, key, f"{title}. {caption}"), caption)
 
@@ -96,7 +98,8 @@ def _line(axes: Any, curve: Mapping[str, Any], name: str) -> str:
     reference = canvas.array(curve["reference"]).T if curve.get("reference") else None
     label = curve.get("reference_label") or "reference"
     label = name if label == "reference" else label
-    canvas.bundle(axes, x, model, color=canvas.MODEL, name=of_members(model.shape[1], "trained model"))
+    seen = curve.get("model_label") or "trained model"
+    canvas.bundle(axes, x, model, color=canvas.MODEL, name=of_members(model.shape[1], seen))
     values = model[np.isfinite(model)]
     if reference is not None:
         known = reference[np.isfinite(reference)]
@@ -106,6 +109,8 @@ def _line(axes: Any, curve: Mapping[str, Any], name: str) -> str:
     for which, drawn in (("x", x), ("y", values)):
         low, high = float(drawn.min()), float(drawn.max())
         canvas.range_axis(axes, which, low, high, log=bool(curve.get(f"log_{which}")) and low > 0)
+    if seen != "trained model":  # an arm of a study, which need not agree with anything
+        return f"Seeds are thin lines, their median is thick{'' if reference is None else f'; {label} dashed'}"
     return agreement(x, model, reference, label, curve.get("x_label", "").rpartition(", ")[-1])
 
 

@@ -36,7 +36,7 @@ def _claim(claim: Mapping[str, Any]) -> list[Any]:
     source = "" if value is None else escape(number(value))
     source += f"<small>{escape(claim['source'])}</small>" if claim.get("source") else ""
     middle = measured(claim.get("median"))
-    if claim.get("over") == "mean":
+    if claim.get("over") in ("mean", "average"):
         low, high = claim.get("interval") or (None, None)
         middle = f"{measured(claim.get('mean'))}<small>mean, 95 %: {measured(low)} … {measured(high)}</small>"
     bound = str(claim.get("bound", "")).replace("<=", "≤").replace(">=", "≥")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from icl.rng import Draw
-from icl.tasks.text import Example, TextSample, balanced, check_classes, check_sizes, shuffled
+from icl.tasks.text import Example, TextSample, balanced, check_classes, check_sizes, demonstrations, shuffled
 
 POOL_SEED = 0  # splits the words once and for all: no demonstration is ever a query of another seed
 TRAIN_SHARE = 0.75
@@ -57,10 +57,10 @@ class LabelWords:
         for part, where in ((train, "words for demonstrations"), (test, "words for queries")):
             check_classes(part, self.labels, where)
         n = len(self.labels)
-        demos = balanced(shuffled(train, draw, f"demos/{self.demo_seed}"), self.n_demos, n)
+        demos = demonstrations(train, draw, self.demo_seed, self.n_demos, n)
         rest = [e for e in shuffled(train, draw, "validation") if e not in demos]
         return TextSample(
-            demos=shuffled(demos, draw, f"order/{self.demo_seed}"),
+            demos=demos,
             queries=balanced(shuffled(test, draw, "queries"), batch_size, n),
             validation=balanced(rest, self.n_validation, n),
             labels=[f" {label}" for label in self.labels],

@@ -43,6 +43,18 @@ def balanced(examples: Sequence[Example], n: int, n_labels: int) -> list[Example
     return turns[:n]
 
 
+def demonstrations(pool: Sequence[Example], draw: Draw, seed: int, n: int, n_labels: int) -> list[Example]:
+    """`n` balanced demonstrations in a drawn order.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    if n > len(pool):
+        raise ValueError(f"n_demos={n} is more than the {len(pool)} examples to draw them from")
+    chosen = balanced(shuffled(pool, draw, f"demos/{seed}"), n, n_labels)
+    return shuffled(chosen, draw, f"order/{seed}")
+
+
 def _rows(by_label: Sequence[Sequence[Example]]) -> list[list[Example]]:
     longest = max(map(len, by_label), default=0)
     return [[column[i] for column in by_label if i < len(column)] for i in range(longest)]

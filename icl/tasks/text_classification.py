@@ -10,7 +10,7 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from icl.rng import Draw
-from icl.tasks.text import Example, TextSample, balanced, check_classes, check_sizes, shuffled
+from icl.tasks.text import Example, TextSample, balanced, check_classes, check_sizes, demonstrations, shuffled
 from icl.tasks.text_files import hub_rows, jsonl_rows
 
 
@@ -64,10 +64,10 @@ class TextClassification:
         labels = list(self.labels or sorted({row["label"] for row in train_rows}))
         train, test = (self.examples(rows, labels, split) for rows, split in ((train_rows, 0), (test_rows, 1)))
         n = len(labels)
-        demos = balanced(shuffled(train, draw, f"demos/{self.demo_seed}"), self.n_demos, n)
+        demos = demonstrations(train, draw, self.demo_seed, self.n_demos, n)
         rest = [e for e in shuffled(train, draw, "validation") if e not in demos]
         return TextSample(
-            demos=shuffled(demos, draw, f"order/{self.demo_seed}"),
+            demos=demos,
             queries=balanced(shuffled(test, draw, "queries"), batch_size, n),
             validation=balanced(rest, self.n_validation, n),
             labels=[f" {label}" for label in labels],

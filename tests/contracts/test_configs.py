@@ -84,7 +84,9 @@ def test_algorithms_build(option):
 @pytest.mark.filterwarnings("ignore::icl.theory.stability.UnstableSteps")  # after two steps everything diverges
 @pytest.mark.parametrize("name", options("experiment"))
 def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch):
-    cfg = composed(f"experiment={name}", "debug=tiny", f"paths.outputs={tmp_path}")
+    llm = "llm" in composed(f"experiment={name}").tags  # a real model and its data are the tests' marked `llm`
+    small = ("model=causal_lm_tiny", "task=label_words_tiny", "task.n_demos=2") if llm else ()
+    cfg = composed(f"experiment={name}", "debug=tiny", f"paths.outputs={tmp_path}", *small)
     validate(cfg)
     for node in cfg.references.values():  # trainings beside have as few steps as the run
         if "steps" in (node.get("train") or {}):
