@@ -17,7 +17,6 @@ from torch import Tensor
 from icl.algorithms.language_arm import Arm, Tuned, check_grid, choose
 from icl.algorithms.language_descent import Descent
 from icl.core import TokenPrompt, TokenSample
-from icl.models.causal_lm import STARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class FineTune:
 
     reads_text: ClassVar[bool] = True
     kind: ClassVar[str] = "next_token"
-    lr: float | Sequence[float] = 0.003
+    lr: Any = 0.003  # a number, or a list of them; Any: whatever a YAML file says, so that our line refuses it
     scope: Literal["key_value", "full", "value", "lora", "lora_one"] = "key_value"
     layer: int | None = None  # scope=value: W_V of this layer
     rank: int = 4  # scope=lora and lora_one
@@ -48,8 +47,6 @@ class FineTune:
         check_grid(self.lr)
         if self.epochs < 1 or self.rank < 1:
             raise ValueError(f"epochs={self.epochs} and rank={self.rank} must be >= 1")
-        if self.start not in STARTS:
-            raise ValueError(f"start={self.start!r} is unknown (known: {', '.join(STARTS)})")
         if (self.scope == "value") != (self.layer is not None):
             raise ValueError(f"layer={self.layer} belongs to scope=value (here: {self.scope}), which needs it")
 

@@ -22,7 +22,7 @@ class Tuned:
     reading: Reading
     validation_logits: Float[Tensor, "B_validation V"] | None = None
     losses: Sequence[float] = ()
-    step_norms: Float[Tensor, "L"] | None = None  # mean length of a step, a layer
+    step_norms: Float[Tensor, "L_parts"] | None = None  # mean length of a step, a layer; last, what is outside them
     demo_queries: Float[Tensor, "Z L Hd"] | None = None  # of the demonstrations' tokens, when they were trained on
     seconds: float = 0.0  # of CPU, for the steps
 

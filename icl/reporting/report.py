@@ -31,6 +31,7 @@ def write_report(folder: RunFolder) -> Path:
         verdict(claims, result),
         section("Claims", claims_table(claims.get("claims") or [])),
         section("Figures", *drawn(folder, result, comparisons)),
+        *study(result, comparisons),
         section("All numbers", numbers_table(comparisons)),
         section("How it was run", facts(provenance(result, comparisons)), again(folder, claims.get("experiment"))),
         section("Configuration", folded("config.yaml, resolved", code(text)) if text else ""),
@@ -38,6 +39,15 @@ def write_report(folder: RunFolder) -> Path:
     ]
     write_bytes(folder.report, page(words(name), body).encode())
     return folder.report
+
+
+def study(result: Mapping[str, Any], comparisons: Mapping[str, Any]) -> list[str]:
+    """What only a language model has: arms beside each other, and layers."""
+    if result.get("kind") != "language":
+        return []
+    from icl.reporting.language import arms, layers
+
+    return [section("Arms", arms(comparisons)), section("Layers", layers(comparisons))]
 
 
 def _record(folder: RunFolder, name: str) -> dict[str, Any]:
