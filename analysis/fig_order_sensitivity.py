@@ -21,7 +21,7 @@ target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("order_sensitivity.pdf
 record = icl.load(folder).folder.record("comparisons")
 curve = next(c for k, c in record["curves"].items() if k.endswith("/sensitivity_by_learning_rate"))
 number = {key: np.array(values, dtype=float) for key, values in record["numbers"].items()}
-arms = list(dict.fromkeys(key.split("/")[0] for key in number if key.endswith("/icl")))
+arms = list(dict.fromkeys(key.split("/")[0] for key in number if key.endswith("/order/icl")))
 
 # %% The curve
 figure = Figure(figsize=(7.2, 3.0), layout="constrained")

@@ -25,9 +25,14 @@ FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_trans
 }  # fmt: skip
 
 
+TINY = ("task=label_words_tiny", "model=causal_lm_tiny")  # what reads text needs around it
+
+
 def fitting(group: str, option: str) -> Any:
-    """An option in a configuration whose other parts fit it."""
-    return composed(*FITTING.get(option, ()), f"{group}={option}")
+    """An option in a configuration whose other parts fit it; `group` may be where it is mounted."""
+    around = TINY if option in text(group.lstrip("+").partition("@")[0]) else FITTING.get(option, ())
+    others = [part for part in around if not part.startswith(f"{group}=")]
+    return composed(*others, f"{group}={option}")
 
 
 def options(group: str) -> list[str]:

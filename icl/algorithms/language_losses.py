@@ -41,7 +41,7 @@ def rows(prompt: TokenPrompt, which: Sequence[int], loss: str) -> tuple[Int[Tens
 def next_token(lm: Any, tokens: Int[Tensor, "R S"], weight: Float[Tensor, "R S_next"]) -> Float[Tensor, ""]:
     """L = Σ weight · −log p(next token), nats."""
     hidden = lm.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-    return _nll(lm, hidden, tokens, weight)
+    return _nll(lm, [hidden], tokens, weight)
 
 
 def layer_causal(lm: Any, tokens: Int[Tensor, "R S"], weight: Float[Tensor, "R S_next"]) -> Float[Tensor, ""]:
@@ -52,7 +52,7 @@ def layer_causal(lm: Any, tokens: Int[Tensor, "R S"], weight: Float[Tensor, "R S
     with detached_layers(lm) as outputs:
         lm.base_model(input_ids=tokens, use_cache=False)
     norm = lm.base_model.norm
-    return torch.stack([_nll(lm, norm(out), tokens, weight) for out in outputs]).sum()
+    return _nll(lm, [norm(out) for out in outputs], tokens, weight)
 
 
 @contextmanager
@@ -78,11 +78,12 @@ def detached_layers(lm: Any) -> Any:
             hook.remove()
 
 
-def _nll(lm: Any, hidden: Float[Tensor, "R S E"], tokens: Tensor, weight: Tensor) -> Float[Tensor, ""]:
+def _nll(lm: Any, hidden: Sequence[Float[Tensor, "R S E"]], tokens: Tensor, weight: Tensor) -> Float[Tensor, ""]:
+    """Summed over the `hidden` states; the output projection, the largest matrix, is read once for all of them."""
     used = weight > 0
-    logits = vocabulary_logits(lm, hidden[:, :-1][used])
-    losses = F.cross_entropy(logits, tokens[:, 1:][used], reduction="none")
-    return (losses * weight[used].to(losses.dtype)).sum()
+    logits = vocabulary_logits(lm, torch.cat([h[:, :-1][used] for h in hidden]))
+    losses = F.cross_entropy(logits, tokens[:, 1:][used].repeat(len(hidden)), reduction="none")
+    return (losses * weight[used].repeat(len(hidden)).to(losses.dtype)).sum()
 
 
 LOSSES: dict[str, Loss] = {"next_token": next_token, "layer_causal": layer_causal}

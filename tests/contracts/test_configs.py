@@ -68,12 +68,12 @@ def test_trackers_build(option):
 
 @pytest.mark.parametrize("option", options("comparison"))
 def test_comparisons_build(option):
-    validate(composed(f"+comparison@comparisons.c={option}"))
+    validate(fitting("+comparison@comparisons.c", option))
 
 
 @pytest.mark.parametrize("option", options("probe"))
 def test_probes_build(option):
-    validate(composed(f"+probe@probes.p={option}"))
+    validate(fitting("+probe@probes.p", option))
 
 
 @pytest.mark.parametrize("option", options("algorithm"))
