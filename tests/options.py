@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 
 from icl.config import Lab, conf_dir
@@ -41,19 +42,29 @@ def options(group: str) -> list[str]:
 
 
 def text(group: str) -> list[str]:
-    """Those of a group that read words: `reads_text` of their class says so."""
-    return [option for option in options(group) if getattr(_kind(group, option), "reads_text", False)]
+    """Those of a group that ask a language model: `reads_words` of their class says so."""
+    return [option for option in options(group) if getattr(_kind(group, option), "reads_words", False)]
 
 
 def numeric(group: str) -> list[str]:
-    """The others, which read numbers."""
-    return [option for option in options(group) if option not in text(group)]
+    """Those that read numbers: neither words nor, `reads_text`, tokens."""
+    tokens = {option for option in options(group) if getattr(_kind(group, option), "reads_text", False)}
+    return [option for option in options(group) if option not in {*tokens, *text(group)}]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _kind(group: str, option: str) -> Any:
-    target = locate(group, composed(f"+{group}@references.option={option}").references.option["_target_"])
+    target = locate(group, _target(group, option))
     return getattr(target, "__self__", target)
+
+
+def _target(group: str, option: str) -> str:
+    """The `_target_` of a file, or of the one that it builds on; composing every option would take a minute."""
+    node = yaml.safe_load(Path(conf_dir(), group, f"{option}.yaml").read_text())
+    if "_target_" in node:
+        return node["_target_"]
+    parents = [name for name in node["defaults"] if isinstance(name, str) and name != "_self_"]
+    return _target(group, parents[0])
 
 
 def composed(*overrides: str) -> Any:

@@ -31,7 +31,7 @@ class FineTune:
     weights its in-context counterpart has: the checkpoint or an untrained model of the member's seed.
     """
 
-    reads_text: ClassVar[bool] = True
+    reads_words: ClassVar[bool] = True
     kind: ClassVar[str] = "next_token"
     lr: Any = 0.003  # a number, or a list of them; Any: whatever a YAML file says, so that our line refuses it
     scope: Literal["key_value", "full", "value", "lora", "lora_one"] = "key_value"

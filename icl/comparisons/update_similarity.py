@@ -29,7 +29,7 @@ class UpdateSimilarity:
     standard errors over queries. Numbers are at the chosen learning rate, and nan where it diverged.
     """
 
-    reads_text: ClassVar[bool] = True
+    reads_words: ClassVar[bool] = True
     numbers: ClassVar[tuple[str, ...]] = (
         "sim_aou", "sim_aou_normalised", "gaussian", "uniform", "ses_above_gaussian", "learning_rate", "diverged",
     )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Two kinds of component: those that read numbers, and those that read text (`reads_text` of their class)."""
+"""Two kinds of component: those that are trained and read numbers or tokens, and those that ask a language model.
+
+The class of the latter says so: `reads_words`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,28 +12,28 @@ from icl.config.schema import ConfigError, plain
 MOUNTS = ("references", "comparisons", "probes")
 
 
-def reads_text(cfg: Any) -> bool:
+def reads_words(cfg: Any) -> bool:
     """Whether a configuration is a study of a language model: nothing of it is trained and kept."""
-    return node_reads_text("model", plain(cfg.model)) or node_reads_text("task", plain(cfg.task))
+    return node_reads_words("model", plain(cfg.model)) or node_reads_words("task", plain(cfg.task))
 
 
-def node_reads_text(key: str, node: Any) -> bool:
+def node_reads_words(key: str, node: Any) -> bool:
     if not isinstance(node, Mapping) or "_target_" not in node:
         return False
     found = locate(key, node["_target_"])
-    return bool(getattr(getattr(found, "__self__", found), "reads_text", False))
+    return bool(getattr(getattr(found, "__self__", found), "reads_words", False))
 
 
 def check_kinds(values: Mapping[str, Any]) -> None:
     """Raises ConfigError if parts that read text meet parts that read numbers."""
-    text = {key: node_reads_text(key, values[key]) for key in ("task", "model")}
+    text = {key: node_reads_words(key, values[key]) for key in ("task", "model")}
     if text["task"] != text["model"]:
         which, other, such = ("task", "model", "smollm2") if text["task"] else ("model", "task", "label_words")
         target = values[which]["_target_"]
-        raise ConfigError(f"{which}: {target} reads text, and the {other} does not; take e.g. {other}={such}")
-    kind, others = ("text", "numbers") if text["task"] else ("numbers", "text")
+        raise ConfigError(f"{which}: {target} asks a language model, and the {other} does not; take e.g. {other}={such}")
+    kind, others = ("words", "numbers") if text["task"] else ("numbers", "words")
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
-            if node_reads_text(f"{mount}.{name}", node) != text["task"]:
+            if node_reads_words(f"{mount}.{name}", node) != text["task"]:
                 target = node.get("_target_", "a run") if isinstance(node, Mapping) else node
                 raise ConfigError(f"{mount}.{name}: {target} reads {others}, and this task and model read {kind}")

@@ -7,14 +7,14 @@ from typing import Any
 
 from icl.comparisons.measured import record
 from icl.config import ConfigError
-from icl.config.kinds import reads_text
+from icl.config.kinds import reads_words
 from icl.pipelines.compare import probed, show, trained_run
 from icl.runs import load
 
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     """Probe the run at `run=DIR`, or the one that `cfg` trains. Returns medians over seeds."""
-    if cfg.run is None and reads_text(cfg):
+    if cfg.run is None and reads_words(cfg):
         from icl.pipelines import language
 
         return language.run(cfg, in_sweep=in_sweep)

@@ -8,7 +8,7 @@ from icl.claims import Claim, judge, line, metrics, read, record, unknown_metric
 from icl.config import ConfigError, JobFailed, build, build_model, nearest, validate
 from icl.config.beside import is_run
 from icl.config.build import locate, on_this_machine
-from icl.config.kinds import reads_text
+from icl.config.kinds import reads_words
 from icl.config.schema import conf_dir, plain
 from icl.pipelines.compare import measure
 from icl.pipelines.train import trained_job
@@ -22,7 +22,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
         return run_tag(cfg)
     begun = time.process_time()
     claims = checked_claims(cfg)
-    if reads_text(cfg):
+    if reads_words(cfg):
         from icl.pipelines.language import study
 
         done = study(cfg)

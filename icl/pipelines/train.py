@@ -6,7 +6,7 @@ from typing import Any
 
 from icl.config import ConfigError, JobFailed
 from icl.config.beside import changed
-from icl.config.kinds import reads_text
+from icl.config.kinds import reads_words
 from icl.config.start import start_folder
 from icl.pipelines.mirror import Mirror
 from icl.runs import Run
@@ -29,7 +29,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
 
 def trained_job(cfg: Any, *, in_sweep: bool = False, command: str = "train") -> tuple[Job, Mirror]:
     """The job of `cfg`, finished: trained now, or found; and its tracker, which the caller closes."""
-    if reads_text(cfg):
+    if reads_words(cfg):
         raise ConfigError("a language model is not trained here; ask it with scripts/lab probe, or reproduce")
     job = make_job(cfg, overrides())
     if not in_sweep:

@@ -30,7 +30,7 @@ class IclAccuracy:
     class over an equal share, minus one).
     """
 
-    reads_text: ClassVar[bool] = True
+    reads_words: ClassVar[bool] = True
     numbers: ClassVar[tuple[str, ...]] = (
         "zero_shot", "icl", "gain", "zero_shot_raw", "icl_raw", "gain_raw", "largest_share_raw", "imbalance",
     )  # fmt: skip

@@ -49,11 +49,11 @@ def test_a_plan_loads_nothing_and_needs_no_file(in_tmp, monkeypatch, capsys):
 
 
 BAD = {
-    "model=causal_lm_tiny": ["model:", "reads text", "task=label_words"],
-    "task=label_words_tiny model.dim=2 model.n_outputs=1": ["task:", "reads text", "model=smollm2"],
+    "model=causal_lm_tiny": ["model:", "asks a language model", "task=label_words"],
+    "task=label_words_tiny model.dim=2 model.n_outputs=1": ["task:", "asks a language model", "model=smollm2"],
     "model=causal_lm_tiny task=label_words_tiny": ["nothing to ask"],
-    f"{TEXT} +comparison@comparisons.l=loss_ratio": ["comparisons.l", "reads numbers", "read text"],
-    "+comparison@comparisons.u=update_similarity": ["comparisons.u", "reads text", "read numbers"],
+    f"{TEXT} +comparison@comparisons.l=loss_ratio": ["comparisons.l", "reads numbers", "read words"],
+    "+comparison@comparisons.u=update_similarity": ["comparisons.u", "reads words", "read numbers"],
     f"{TEXT} task.n_demos=99": ["n_demos=99", "18 examples"],
     f"{TEXT} model.name=nowhere.gguf": ["nowhere.gguf", "no such file"],
     f"{TEXT} model.name=some-owner/none": ["some-owner/none", "point model.name at a folder"],
