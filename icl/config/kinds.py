@@ -30,7 +30,9 @@ def check_kinds(values: Mapping[str, Any]) -> None:
     if text["task"] != text["model"]:
         which, other, such = ("task", "model", "smollm2") if text["task"] else ("model", "task", "label_words")
         target = values[which]["_target_"]
-        raise ConfigError(f"{which}: {target} asks a language model, and the {other} does not; take e.g. {other}={such}")
+        raise ConfigError(
+            f"{which}: {target} asks a language model, and the {other} does not; take e.g. {other}={such}"
+        )
     kind, others = ("words", "numbers") if text["task"] else ("numbers", "words")
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
