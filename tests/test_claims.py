@@ -185,3 +185,24 @@ def test_an_unknown_metric_is_named_with_its_nearest():
 def test_numbers_and_seeds_must_match():
     with pytest.raises(ValueError, match="has 1 numbers for 2 seeds"):
         judge({"a": Claim(metric=METRIC, at_most=1)}, {METRIC: [1.0]}, [0, 1])
+
+
+def test_an_average_is_judged_by_itself_with_its_interval_beside_it():
+    values = [0.02, 0.08, 0.11]
+    judged = verdict(values, over="average", at_least=0.05)
+    assert judged.holds
+    assert judged.interval == verdict(values, over="mean", at_least=0.05).interval
+    assert not verdict(values, over="mean", at_least=0.05).holds
+    assert not verdict(values, over="average", at_least=0.0701).holds
+    assert not verdict([0.1, float("nan")], over="average", at_least=0.0).holds
+
+
+def test_minus_is_a_difference_seed_by_seed():
+    claims = read({"x": {"metric": "a/c/n", "minus": "b/c/n", "at_least": 0.0}})
+    found = judge(claims, {"a/c/n": [1.0, 2.0, None], "b/c/n": [0.5, 3.0, 1.0]}, [0, 1, 2])[0]
+    assert found.values[:2] == (0.5, -1.0)
+    assert found.failing_seeds == (1, 2)
+    assert found.to_json()["metric"] == "a/c/n − b/c/n"
+    assert unknown_metrics(claims, {"a/c/n", "b/c/m"}) == [
+        "claims.x.minus='b/c/n' is unknown; did you mean 'b/c/m'? (known: a/c/n, b/c/m)"
+    ]

@@ -84,7 +84,7 @@ def study(cfg: Any) -> Study:
         folder.open(as_yaml(cfg), overrides())
     except OSError as error:
         raise ConfigError(f"paths.outputs={cfg.paths.outputs}: cannot write there ({error.strerror})") from None
-    mirror = Mirror(cfg, folder)
+    mirror = Mirror(cfg, folder, "probe")
     measured: dict[str, list[Measured]] = {}
     while members:
         member = members.pop(0)  # and its readings are gone with it
