@@ -31,6 +31,8 @@ class SingleQueryAttention(nn.Module):
     once 1 − s_a falls below the precision, and what is left points nowhere.
     """
 
+    v: Tensor
+
     def __init__(
         self,
         *,

@@ -120,11 +120,10 @@ class Case:
         cosines = self.cosine(W, frobenius), self.cosine(W, nuclear)
         matrix = np.full(self.shape, np.nan) if W is None else W.cpu().numpy()
         margin = (self.constraints @ matrix.ravel()).min()
-        ratios = [
-            np.linalg.norm(matrix, kind) / margin / np.linalg.norm(best.weights.reshape(self.shape), kind)
-            if margin > 0 else float("nan")
-            for kind, best in (("fro", frobenius), ("nuc", nuclear))
-        ]  # fmt: skip
+        best = [solution.weights.reshape(self.shape) for solution in (frobenius, nuclear)]
+        optima = float(np.linalg.norm(best[0])), float(np.linalg.norm(best[1], "nuc"))
+        norms = float(np.linalg.norm(matrix)), float(np.linalg.norm(np.nan_to_num(matrix), "nuc"))
+        ratios = [norm / margin / optimum if margin > 0 else float("nan") for norm, optimum in zip(norms, optima)]
         return {
             "cosine": cosines[0], "cosine_nuclear": cosines[1], "nearer_to_nuclear": cosines[1] - cosines[0],
             "frobenius_ratio": float(ratios[0]), "nuclear_ratio": float(ratios[1]),

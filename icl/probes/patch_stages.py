@@ -87,9 +87,9 @@ def alignments(states: dict[int, Any], seen: Sample) -> dict[str, Tensor]:
         found[f"noise_alignment_{step}"] = noise_alignment(states[step], seen) if step in states else missing
     for step in (0, 20, 50):
         found[f"signal_alignment_{step}"] = signal_alignment(states[step], seen) if step in states else missing
-    queries, keys = (states[50].W_Q, states[50].W_K) if 50 in states else (None, None)
-    agree = missing if queries is None else share(queries[..., 0] * keys[..., 0])
-    return found | {"signal_agreement_50": agree}
+    late = states.get(50)
+    agreement = missing if late is None else share(late.W_Q[..., 0] * late.W_K[..., 0])
+    return found | {"signal_agreement_50": agreement}
 
 
 def noise_alignment(bank: Any, seen: Sample) -> Float[Tensor, "M"]:
