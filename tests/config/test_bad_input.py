@@ -18,6 +18,11 @@ BAD = {
     "train.betas=[0.9,7]": ["train.betas", "[0, 1)"],
     "train.steps=-1": ["train.steps=-1", ">= 0"],
     "train.optimizer=novograd n_seeds=2": ["novograd", "mix", "n_seeds=2", "lion"],
+    "task=causal_graph model=disentangled_transformer objective=cross_entropy task.n_context=3 task.graph=[-1,2,1]": [
+        "graph[1]=2",
+        "before its child",
+        "no cycle",
+    ],
     "train.optimizer=muon": ["muon", "mix", "lion"],
     "++train.optimizer_options={r:1}": ["optimizer_options", "not for adam"],
     "train.schedule=restarts": ["restart_every"],
