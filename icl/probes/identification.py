@@ -30,7 +30,10 @@ class Identification:
         n_contenders                candidates that the prompts do not tell from the nearest
         named, is_family            1 if one was named; if one or several of the kind "least squares" were
         separated                   1 if only designed prompts told the contenders apart
-        separation, unexplained_there   least disagreement of rivals there, as expected; what the best leaves there
+        separation                  squared distance of two rivals, mean over pairs, as expected on prompts designed
+                                    within the first of `reaches`; and on them, there:
+        unexplained_there           distance to the nearest candidate
+        newton_to_ridge_there, newton_to_descent_there   distance to the fitted Newton over that to the others
         linearity                   R² of the guesses at 4 D queries of a context as a linear function of the query
         best_weight_similarity      cosine of its weights to the most similar candidate's
         distance_F, similarity_F, is_F   of every family F; is_F is 1 if that is the verdict

@@ -22,38 +22,37 @@ PER_SET = 10  # draws of every algorithm on one set of prompts
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAlgorithms:
-    """`n_draws` of every algorithm: its numbers at random, noise of 1 % of the labels on every guess.
+    """Ten draws of every algorithm for every `each` prompts: its numbers at random, and noise on every guess.
 
         rate            share of draws in which it is named, mean over algorithms
         lowest_rate     of the algorithm that is named least
         wrong_rate      share in which another one is named, or a family that it is not in
         undecided_rate  share in which it is among several that are not told apart
 
-    The trained model is not asked; the task's prompts are what they are asked on, at the query. `learners` are those
-    that see no spectrum, which take most of the time.
+    The noise is 1 % of the labels' standard deviation. The trained model is not asked; the task's prompts are what they
+    are asked on, at the query. `learners` are the candidates that see no spectrum. Prompts are drawn anew for every
+    ten draws, `n_prompts` in all: a hundred draws take ten times `each`.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("rate", "lowest_rate", "wrong_rate", "undecided_rate")
-    n_draws: int = 100
-    n_prompts: int = 300
-    n_fit: int = 200
+    n_prompts: int = 2560
+    each: int = 256
+    n_fit: int = 128
     learners: bool = True
 
     def __post_init__(self) -> None:
-        if self.n_draws < 1:
-            raise ValueError(f"n_draws={self.n_draws} must be >= 1")
         self.question()
 
     def question(self) -> Question:
         """At the query, where all contexts have one length."""
-        return Question(n_fit=self.n_fit, n_prompts=self.n_prompts, positions="query", learners=self.learners)
+        judged = min(self.each, self.n_prompts)
+        return Question(n_fit=min(self.n_fit, judged), n_prompts=judged, positions="query", learners=self.learners)
 
     def measure(self, model: Any, task: Any, draw: Draw) -> Measured:
         truths = [t for t in TRUTHS if self.learners or t not in LEARNERS]
         counts: dict[str, dict[str, int]] = {truth: {} for truth in truths}
-        sets = -(-self.n_draws // PER_SET)
-        for index in range(sets):
-            many = min(PER_SET, self.n_draws - index * PER_SET)
+        many = PER_SET if self.n_prompts >= self.each else 1
+        for index in range(max(1, self.n_prompts // self.each)):
             for truth, verdict in self._set(truths, many, task, draw.at(index, f"{draw.name}/{index}")):
                 said = says(truth, verdict)
                 counts[truth][said] = counts[truth].get(said, 0) + 1
@@ -79,7 +78,7 @@ class KnownAlgorithms:
         confusion = Curve(
             kind="map", title="What identification says to a known algorithm", x_label="verdict", y_label="truth",
             x=said, y=list(counts), model=[[float(counts[t].get(s, 0)) for s in said] for t in counts],
-            note=f"{self.n_draws} draws each, noise {100 * NOISE:g} % of the labels",
+            note=f"{sum(counts[next(iter(counts))].values())} draws each, noise {100 * NOISE:g} % of the labels",
         )  # fmt: skip
         return Measured(
             numbers={

@@ -1,5 +1,6 @@
 """A family of candidates: an algorithm with some numbers left open, which are fitted to the model that is asked."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,9 +28,8 @@ class Range:
 
     def grid(self) -> Float[Tensor, "G"]:
         """In the coordinate in which the fit zooms: the logarithm, or the number itself."""
-        ends = torch.tensor([self.low, self.high], dtype=torch.float64)
-        ends = ends.log() if self.scale == "log" else ends
-        return torch.linspace(*ends.tolist(), self.points, dtype=torch.float64)
+        low, high = (math.log(end) if self.scale == "log" else end for end in (self.low, self.high))
+        return torch.linspace(low, high, self.points, dtype=torch.float64)
 
     def value(self, coordinate: Tensor, variance: float) -> Tensor:
         """The number that the algorithm uses."""

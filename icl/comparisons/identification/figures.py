@@ -1,6 +1,6 @@
 """The evidence as numbers for claims and as curves and maps for comparisons.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ FAMILIES = (
 )  # fmt: skip
 NUMBERS = (
     "error", "best_distance", "family_to_least_squares", "best_similarity", "n_contenders", "named", "is_family",
-    "separated", "separation", "unexplained_there", "linearity", "best_weight_similarity",
+    "separated", "separation", "unexplained_there", "newton_to_ridge_there", "newton_to_descent_there", "linearity", "best_weight_similarity",
     *(f"{what}_{name}" for what in ("distance", "similarity", "is") for name in FAMILIES),
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ def numbers(evidence: Evidence) -> dict[str, Float[Tensor, "M"]]:
     near = [n for n in found.names if found.fitted[n].family.kind == LEAST_SQUARES and n != "least_squares"]
     best = torch.stack([distance[n] for n in near])
     target = found.slots.target
-    final, last = evidence.verdicts, evidence.separated[-1] if evidence.separated else None
+    final, there = evidence.verdicts, designed(evidence)
     out = {
         "error": (found.answers - found.slots.target)[..., -1].square().mean(-1) / target[:, -1].square().mean(),
         "best_distance": torch.stack([distance[v.best][m] for m, v in enumerate(found.verdicts)]),
@@ -43,8 +43,10 @@ def numbers(evidence: Evidence) -> dict[str, Float[Tensor, "M"]]:
         "named": _each(v.status == "named" for v in final),
         "is_family": _each(v.kind == LEAST_SQUARES and v.status in ("named", "family") for v in final),
         "separated": _each(a.status != "named" and b.status == "named" for a, b in zip(found.verdicts, final)),
-        "separation": nan if last is None else torch.full_like(nan, last.spectrum.disagreement),
-        "unexplained_there": nan if last is None else _each(v.distance for v in last.found.verdicts),
+        "separation": torch.full_like(nan, evidence.separated[0].spectrum.disagreement) if there else nan,
+        "unexplained_there": torch.stack(list(there.values())).amin(0) if there else nan,
+        "newton_to_ridge_there": there.get("iterative_newton", nan) / there.get("ridge", nan),
+        "newton_to_descent_there": there.get("iterative_newton", nan) / descent(there, nan),
         "linearity": nan if evidence.weights is None else evidence.weights.r_squared,
         "best_weight_similarity": nan if evidence.weights is None
         else torch.stack(list(evidence.weights.similarity.values())).amax(0),
@@ -56,8 +58,22 @@ def numbers(evidence: Evidence) -> dict[str, Float[Tensor, "M"]]:
     return out
 
 
-def _each(values: "object") -> Float[Tensor, "M"]:
-    return torch.tensor([float(v) for v in values], dtype=torch.float64)  # type: ignore[attr-defined]
+def designed(evidence: Evidence) -> dict[str, Float[Tensor, "M"]]:
+    """Distances over E y² on the prompts whose eigenvalues are designed within those of training."""
+    if not evidence.separated:
+        return {}
+    found = evidence.separated[0].found
+    return dict(zip(found.names, found.distances.nanmean(-1) / found.slots.label_square))
+
+
+def descent(distance: Mapping[str, Tensor], missing: Tensor) -> Float[Tensor, "M"]:
+    """Of the nearer gradient descent, on the mean or on the sum of squares."""
+    own = [distance[name] for name in ("gradient_descent", "gradient_descent_on_sum") if name in distance]
+    return torch.stack(own).amin(0) if own else missing
+
+
+def _each(values: Iterable[float]) -> Float[Tensor, "M"]:
+    return torch.tensor([float(v) for v in values], dtype=torch.float64)
 
 
 def curves(evidence: Evidence) -> dict[str, Curve]:

@@ -102,7 +102,7 @@ def families(slots: Slots, question: Question) -> list[Family]:
     if dim <= WIDEST:
         found.append(PreconditionedGradientDescent())
     if question.learners:
-        found += Learners.all(slots.spectra.variance, dim)
+        found += Learners.all(slots.spectra.variance, dim, question.n_prompts)
     return found + [Listed(name, name, {"": predictor}) for name, predictor in question.also.items()]
 
 
@@ -114,7 +114,8 @@ def identify(model: Any, task: Any, draw: Draw, question: Question | None = None
     """
     question = Question() if question is None else question
     every = question.every(task)
-    fitting, answers = asked(model, task, question.n_fit, every, draw.at(0, f"{draw.name}/fit"))
+    n_fit = max(LEAST_PROMPTS, min(question.n_fit, question.n_prompts))
+    fitting, answers = asked(model, task, n_fit, every, draw.at(0, f"{draw.name}/fit"))
     judging, judged = asked(model, task, question.n_prompts, every, draw.at(0, f"{draw.name}/judge"))
     limit = LIMIT * judging.label_square**0.5
     answers, judged = within(answers, limit), within(judged, limit)

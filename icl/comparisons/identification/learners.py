@@ -17,6 +17,8 @@ from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.fitting import within
 from icl.comparisons.identification.slots import Slots
 
+ENOUGH = 128  # prompts of a judgement that is meant; fewer are a quick look
+
 
 @dataclass(frozen=True)
 class Listed(Family):
@@ -68,8 +70,12 @@ class Learners:
     LOCAL: ClassVar[str] = "averages of labels"
 
     @classmethod
-    def all(cls, variance: float, dim: int) -> list[Listed]:
-        """`variance` and `dim` set the bandwidths: typical squared distances are 2 dim variance."""
+    def all(cls, variance: float, dim: int, n_prompts: int) -> list[Listed]:
+        """`variance` and `dim` set the bandwidths: typical squared distances are 2 dim variance.
+
+        One fit a prompt and place is slow, so some are asked the first few of `n_prompts` alone.
+        """
+        some, few = (48, 16) if n_prompts >= ENOUGH else (8, 2)
         near = (2 * dim * variance) ** 0.5
         widths = [near * f for f in (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)]
         return [
@@ -79,11 +85,11 @@ class Learners:
             ),
             Listed(
                 "lasso", "sparse", {f"alpha={a:g}": Lasso(alpha=a) for a in (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)},
-                ("zero", "least_squares"), most_prompts=48,
+                ("zero", "least_squares"), most_prompts=some,
             ),
             Listed(
                 "decision_tree", "trees",
-                {f"max_depth={d}": DecisionTree(max_depth=d) for d in (4, None)}, most_prompts=48,
+                {f"max_depth={d}": DecisionTree(max_depth=d) for d in (4, None)}, most_prompts=some,
             ),
-            Listed("gradient_boosting", "trees", {"": GradientBoosting()}, most_prompts=16),
+            Listed("gradient_boosting", "trees", {"": GradientBoosting()}, most_prompts=few),
         ]  # fmt: skip

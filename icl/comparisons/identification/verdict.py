@@ -1,5 +1,6 @@
 """Which candidates can be told from the nearest one, and what may therefore be said about a model."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -80,7 +81,7 @@ def judge(
         contender = (low <= SAME) | (excess <= least_margin * shared + SAME)
         contender[best] = True
         found.append(
-            _verdict(names, own, best, contender, excess, low, high, kinds, _closed(contains), most_unexplained)
+            _verdict(list(names), own, best, contender, excess, low, high, kinds, _closed(contains), most_unexplained)
         )
     return found
 
@@ -125,7 +126,7 @@ def _closed(contains: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
 
 
 def _verdict(
-    names: Sequence[str], own: Tensor, best: int, contender: Tensor, excess: Tensor, low: Tensor, high: Tensor,
+    names: list[str], own: Tensor, best: int, contender: Tensor, excess: Tensor, low: Tensor, high: Tensor,
     kinds: Mapping[str, str], contains: Mapping[str, set[str]], most_unexplained: float,
 ) -> Verdict:  # fmt: skip
     left = [names[c] for c in excess.argsort().tolist() if contender[c]]
@@ -148,13 +149,14 @@ def _verdict(
 
 def together(verdicts: Sequence[Verdict]) -> str:
     """What all seeds say: the name, if it is one; the kind, if they agree on that; else what each says."""
-    names = sorted({name for v in verdicts for name in v.names})
+    counts = Counter(name for v in verdicts for name in v.names)
+    names = [f"{name} {n}/{len(verdicts)}" for name, n in counts.most_common()]
     states = {v.status for v in verdicts}
     if "none" in states:
         return f"none of the candidates in {sum(v.status == 'none' for v in verdicts)} of {len(verdicts)} seeds"
     if len(names) == 1:
-        return f"{names[0]} in {len(verdicts)} of {len(verdicts)} seeds"
+        return f"{next(iter(counts))} in {len(verdicts)} of {len(verdicts)} seeds"
     kinds = {v.kind for v in verdicts}
     if len(kinds) == 1 and "undecided" not in states:
-        return f"{kinds.pop()} ({', '.join(names)} are not told apart over {len(verdicts)} seeds)"
+        return f"{kinds.pop()} in {len(verdicts)} of {len(verdicts)} seeds; not ruled out, of seeds: {', '.join(names)}"
     return "undecided: " + "; ".join(sorted({", ".join(v.names) for v in verdicts}))
