@@ -192,8 +192,10 @@ def load(path: str | Path, plugins: Sequence[str] = ()) -> Run:
     """Open the run folder at `path`; `plugins` are packages of your own whose classes it may build.
 
     Raises:
-        RunError: `path` is no run folder.
+        RunError: `path` is no run folder, or of another version.
     """
     run = Run(RunFolder(Path(path)), tuple(plugins))
     _ = run.config
+    if run.folder.finished and (form := run.folder.record("done").get("format")) != FORMAT:
+        raise RunError(f"{path} has format {form}, this version reads {FORMAT}")
     return run

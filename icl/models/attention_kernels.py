@@ -22,9 +22,9 @@ def attend(
     kernel: Kernel,
     q: Float[Tensor, "K H S E"],
     k: Float[Tensor, "K H S2 E"],
-    v: Float[Tensor, "K H S2 E"],
+    v: Float[Tensor, "K H S2 F"],
     mask: Bool[Tensor, "S S2"] | None = None,
-) -> Float[Tensor, "K H S E"]:
+) -> Float[Tensor, "K H S F"]:
     """Σ_j a_ij v_j over the tokens j that i may see: those up to its own, or those of `mask`.
 
         softmax    a_ij = exp(⟨q_i, k_j⟩/√E) / Σ_j exp(⟨q_i, k_j⟩/√E)

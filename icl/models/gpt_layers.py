@@ -59,6 +59,15 @@ class Layer:
         wide = F.gelu(torch.baddbmm(self.b_up, normed(h).flatten(1, 2), self.W_up), approximate="tanh")
         return h + torch.baddbmm(self.b_down, wide, self.W_down).view(h.shape)
 
+    def weights(self, h: Float[Tensor, "m B S E"], n_heads: int, kernel: Kernel) -> Float[Tensor, "m B H S S"]:
+        """What every token takes from every token up to itself: attention to values that are unit vectors."""
+        m, n_prompts, n_tokens, width = h.shape
+        qkv = torch.baddbmm(self.b_qkv, normed(h).flatten(1, 2), self.W_qkv)
+        heads = (m * n_prompts, n_tokens, -1, n_heads, width // n_heads)
+        q, k, _ = qkv.view(heads).permute(2, 0, 3, 1, 4)
+        units = torch.eye(n_tokens).to(q).expand(*q.shape[:2], -1, -1)
+        return attend(kernel, q, k, units).unflatten(0, (m, n_prompts))
+
     def _attended(
         self, n: Float[Tensor, "m B S E"], n_heads: int, kernel: Kernel, only_x: bool
     ) -> Float[Tensor, "m R E"]:

@@ -37,8 +37,8 @@ def fast_matmul() -> Iterator[bool]:
 
 
 def attention(
-    q: Float[Tensor, "K H S E"], k: Float[Tensor, "K H S2 E"], v: Float[Tensor, "K H S2 E"], mask: Tensor | None = None
-) -> Float[Tensor, "K H S E"]:
+    q: Float[Tensor, "K H S E"], k: Float[Tensor, "K H S2 E"], v: Float[Tensor, "K H S2 F"], mask: Tensor | None = None
+) -> Float[Tensor, "K H S F"]:
     """softmax(q kᵀ/√E) v, causal or with `mask`; on a CPU always by the usual route, forward and backward.
 
     The many tiny products inside are four to seven times slower by the fast one.

@@ -57,9 +57,15 @@ class Transformer(DecoderPredictor):
         """`every_prefix(x, y)[-1]`, without the read-outs of the other layers."""
         return self.passes(x, y, 1)[-1]
 
-    def hidden(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "L M B P E"]:
-        """The tokens of x after every layer, through the first half of a LayerNorm, as a read-out sees them."""
-        return torch.cat([_tokens(*part) for part in self.gpt.chunks(x, y)], dim=1)
+    def hidden(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "L1 M B S E"]:
+        """The residual stream after 0..L layers, x at the even tokens and y at the odd ones."""
+        return torch.cat([_stream(*part) for part in self.gpt.chunks(x, y)], dim=1)
+
+    def attention_weights(
+        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]
+    ) -> Float[Tensor, "L M B H S S"]:
+        """What every token takes from every other, a layer and head."""
+        return torch.cat([_weights(*part) for part in self.gpt.chunks(x, y)], dim=1)
 
     def passes(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], n: int) -> Float[Tensor, "K M B P"]:
         """The guesses after the whole stack was applied 1..n times, which nothing trained it for."""
@@ -77,12 +83,18 @@ def _after_layers(decoders: Decoders, x: Tensor, y: Tensor, steps: int) -> Float
     return torch.stack(guesses)
 
 
-def _tokens(decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "L m B P E"]:
-    h, tokens = decoders.embed(x, y), []
+def _stream(decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "L1 m B S E"]:
+    stream = [decoders.embed(x, y)]
     for layer in decoders.layers:
-        h = layer(h, decoders.n_heads)
-        tokens.append(normed(h[:, :, ::2]))
-    return torch.stack(tokens)
+        stream.append(decoders.through(layer, stream[-1]))
+    return torch.stack(stream)
+
+
+def _weights(decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "L m B H S S"]:
+    stream = _stream(decoders, x, y)
+    return torch.stack(
+        [layer.weights(h, decoders.n_heads, decoders.kernel) for layer, h in zip(decoders.layers, stream)]
+    )
 
 
 def _after_stacks(decoders: Decoders, x: Tensor, y: Tensor, n: int) -> Float[Tensor, "K m B P"]:

@@ -19,7 +19,8 @@ FAMILIES = (
 )  # fmt: skip
 NUMBERS = (
     "error", "best_distance", "family_to_least_squares", "best_similarity", "n_contenders", "named", "is_family",
-    "separated", "separation", "unexplained_there", "newton_to_ridge_there", "newton_to_descent_there", "linearity", "best_weight_similarity",
+    "separated", "separation", "unexplained_there", "newton_to_ridge_there", "newton_to_descent_there", "linearity",
+    "best_weight_similarity",
     *(f"{what}_{name}" for what in ("distance", "similarity", "is") for name in FAMILIES),
 )  # fmt: skip
 

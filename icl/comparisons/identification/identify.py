@@ -56,7 +56,7 @@ class Question:
     also: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("n_fit", "n_prompts"):
+        for name in ("n_prompts", "n_fit"):
             if getattr(self, name) < LEAST_PROMPTS:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= {LEAST_PROMPTS}: the bootstrap is over them")
         if self.positions not in ("auto", "every", "query"):
@@ -132,7 +132,7 @@ def asked(model: Any, task: Any, n: int, every: bool, draw: Draw) -> tuple[Slots
     pieces = drawn(task, n, every, draw, model)
     try:
         answers = torch.cat([piece.ask(model) for piece in pieces], 1)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
             f"{type(model).__name__} cannot read the prompts of {type(task).__name__}: {reason}"

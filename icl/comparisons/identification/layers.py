@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class Layers:
             if self.readouts is None:
                 parts.append(every_prefix(self.model, *piece)[1:].flatten(0, 1))
             else:
-                h = with_one(self.model.hidden(*piece))
+                h = features(self.model.hidden(*piece))
                 parts.append(torch.einsum("lmbpe,lme->lmbp", h, self.readouts).flatten(0, 1))
         return torch.cat(parts, 1)
 
@@ -61,7 +62,7 @@ def layers_of(model: Any, task: Any, every: bool, n_prompts: int, draw: Draw) ->
         for slots in drawn(task, n_prompts, every, draw, model):
             for start in range(0, len(slots.target), AT_ONCE):
                 piece = slots.cut(start, start + AT_ONCE)
-                h = with_one(model.hidden(*piece.prompt.positions()))
+                h = features(model.hidden(*piece.prompt.positions()))
                 h = h[:, :, :, 1:] if every else h[:, :, :, -1:]
                 gram = gram + torch.einsum("lmbpe,lmbpf->lmef", h, h)
                 moment = moment + torch.einsum("lmbpe,bp->lme", h, piece.target.to(h))
@@ -70,6 +71,7 @@ def layers_of(model: Any, task: Any, every: bool, n_prompts: int, draw: Draw) ->
     return Layers(model, len(gram), torch.linalg.solve(gram, moment))
 
 
-def with_one(h: Float[Tensor, "L M B P E"]) -> Float[Tensor, "L M B P E1"]:
-    """The features and a constant, float64."""
-    return torch.cat([h.double(), torch.ones_like(h[..., :1], dtype=torch.float64)], -1)
+def features(stream: Float[Tensor, "L0 M B S E"]) -> Float[Tensor, "L M B P E1"]:
+    """What a read-out sees of every layer: the tokens of x through a LayerNorm, and a constant; float64."""
+    h = F.layer_norm(stream[1:, ..., ::2, :].double(), stream.shape[-1:])
+    return torch.cat([h, torch.ones_like(h[..., :1])], -1)
