@@ -46,10 +46,15 @@ class KnownAlgorithms:
     def question(self) -> Question:
         """At the query, where all contexts have one length."""
         judged = min(self.each, self.n_prompts)
-        return Question(n_fit=min(self.n_fit, judged), n_prompts=judged, positions="query", learners=self.learners)
+        return Question(n_fit=min(self.n_fit, judged), n_prompts=judged, positions="query", learners=self._slow)
+
+    @property
+    def _slow(self) -> bool:
+        """Learners are left out of a quick look."""
+        return self.learners and self.n_prompts >= self.each
 
     def measure(self, model: Any, task: Any, draw: Draw) -> Measured:
-        truths = [t for t in TRUTHS if self.learners or t not in LEARNERS]
+        truths = [t for t in TRUTHS if self._slow or t not in LEARNERS]
         counts: dict[str, dict[str, int]] = {truth: {} for truth in truths}
         many = PER_SET if self.n_prompts >= self.each else 1
         for index in range(max(1, self.n_prompts // self.each)):

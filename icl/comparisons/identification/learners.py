@@ -75,7 +75,7 @@ class Learners:
 
         One fit a prompt and place is slow, so some are asked the first few of `n_prompts` alone.
         """
-        some, few = (48, 16) if n_prompts >= ENOUGH else (8, 2)
+        some, few = (48, 16) if n_prompts >= ENOUGH else (3, 1)
         near = (2 * dim * variance) ** 0.5
         widths = [near * f for f in (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)]
         return [

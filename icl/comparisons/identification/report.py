@@ -10,7 +10,7 @@ from torch import Tensor
 
 from icl.comparisons.identification.filters import LEAST_SQUARES
 from icl.comparisons.identification.fitting import within
-from icl.comparisons.identification.identify import LIMIT, Identified, Question, asked, judged_by
+from icl.comparisons.identification.identify import LIMIT, Identified, Question, judged_by
 from icl.comparisons.identification.separation import Shifts, Spectrum, response, separating
 from icl.comparisons.identification.similarity import (
     fitted_weights,
@@ -95,7 +95,9 @@ def shifted(
     fast = {name: f for name, f in found.fitted.items() if f.family.most_prompts is None}
     rows = {}
     for shift, task in shifts.items():
-        slots, answers = asked(model, task, min(N_SHIFTED, n_prompts), False, draw.at(0, f"{draw.name}/{shift}"))
+        sample = task.sample(min(N_SHIFTED, n_prompts), draw.at(0, f"{draw.name}/{shift}"))
+        slots = slots_of(sample.prompt, False, sample.target)
+        answers = slots.ask(model)
         limit = LIMIT * slots.label_square**0.5
         guesses = {"model": within(answers, limit)}
         guesses |= {name: f.guesses(slots, limit) for name, f in fast.items()}
