@@ -7,6 +7,7 @@ its source does not state (`only_if` of the experiment) holds only if.
 """
 
 # %% The claims
+import re
 import sys
 from collections import Counter
 from html import escape
@@ -14,12 +15,21 @@ from pathlib import Path
 
 import icl
 
+OURS = "Stated or verified by the lab itself"
+
+
+def paper(source):
+    """Authors and year; what follows them says where in the paper, or what was verified."""
+    found = re.match(r"[A-Z][^;:()]*?\b(19|20)\d\d\b", source)
+    return found.group() if found else OURS
+
+
 *folders, target = sys.argv[1:] if len(sys.argv) > 2 else [*sys.argv[1:], "verdicts.html"]
 rows = []
 for folder in folders:
     run = icl.load(folder).folder
     record = run.record("claims") if run.has("claims.json") else {"claims": []}
-    rows += [(claim.get("source") or "ours", record["experiment"], claim) for claim in record["claims"]]
+    rows += [(paper(claim.get("source") or ""), record["experiment"], claim) for claim in record["claims"]]
 
 # %% The verdicts
 WORDS = {"held": "✓ holds", "if": "◐ holds only if", "not": "✗ did not hold"}
@@ -43,14 +53,10 @@ def cells(source, experiment, claim):
         ours = f"mean {number(claim['mean'])} [{number(low)}, {number(high)}]"
     else:
         ours = f"{number(claim['median'])}, worst {number(claim['worst'])}"
-    texts = [
-        experiment.replace("_", " "),
-        claim["id"].replace("_", " "),
-        claim["bound"],
-        ours,
-        str(len(claim["seeds"])),
-    ]
-    row = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    about = (claim.get("source") or "").removeprefix(source).strip(" ,;:()")
+    named = f"<td>{escape(claim['id'].replace('_', ' '))}<small>{escape(about)}</small></td>"
+    texts = [claim["bound"], ours, str(len(claim["seeds"]))]
+    row = f"<td>{escape(experiment.replace('_', ' '))}</td>{named}" + "".join(f"<td>{escape(t)}</td>" for t in texts)
     return f'<tr>{row}<td class="{kind}">{WORDS[kind]}<small>{escape(why)}</small></td></tr>'
 
 
@@ -70,7 +76,7 @@ for row in rows:
 count = Counter(verdict(claim) for _, _, claim in rows)
 total = ", ".join(f'<span class="{kind}">{WORDS[kind]}: {count[kind]}</span>' for kind in WORDS)
 body = [f"<h1>Claims about training dynamics</h1><p>{len(rows)} claims of {len(folders)} runs. {total}</p>"]
-for source in sorted(by_source):
+for source in sorted(by_source, key=lambda name: (name == OURS, name)):
     body.append(f"<h2>{escape(source)}</h2><table><tr>{HEAD}</tr>")
     body += [cells(*row) for row in by_source[source]] + ["</table>"]
 page = ["<!doctype html><html lang=en><meta charset=utf-8><title>Claims about training dynamics</title>"]

@@ -30,8 +30,8 @@ class IntrinsicDimension:
     """Fine-tuning on `shift`ed prompts within θ = θ₀ + P z, P of d random orthonormal directions, z by Adam from 0.
 
     θ₀ is the trained model, or the model as training found it (step 0). A score is 1 − L / L(step 0), L on fresh
-    shifted prompts; d90 the least of `dims` whose score is 90 % of the best, that of the trained model with d = F free
-    directions, and F + 1 if there is none.
+    shifted prompts; d90 the least of `dims`, F at their end, whose score is 90 % of the member's best of any
+    dimension and either start, and F + 1 if there is none.
 
         d90_trained, d90_start;  fall = d90_start / max(d90_trained, 1)
         score_trained, score_start    with all directions;  score_0   of the trained model as it is
@@ -72,7 +72,7 @@ class IntrinsicDimension:
         for name, theta in (("start", start), ("trained", trained)):
             loss = self._tuned(run, theta, dims, train, test, draw)
             scores[name] = 1 - loss / baseline[:, None]
-        enough = 0.9 * scores["trained"][:, -1:]
+        enough = 0.9 * torch.cat(list(scores.values()), 1).amax(1, keepdim=True)
         d90 = {name: _least(score >= enough, dims) for name, score in scores.items()}
         return Measured(
             numbers={
