@@ -44,7 +44,7 @@ class ZipfBigrams:
         g = draw.at(0, "chain").normal(self.dim, self.dim).double()
         P = (zipf(self.dim, self.exponent).log().to(g) + self.spread * g).softmax(-1)
         mu = torch.full_like(P[:, 0], 1 / self.dim)
-        for _ in range(300):  # mixes in a few steps: all rows are near the frequencies
+        for _ in range(120):  # mixes in a few steps: all rows are near the frequencies
             mu = torch.einsum("ma,mab->mb", mu, P)
         return P, mu / mu.sum(-1, keepdim=True)
 
