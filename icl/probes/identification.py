@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from icl.comparisons.identification.figures import NUMBERS, curves, numbers
 from icl.comparisons.identification.identify import Question, identify
+from icl.comparisons.identification.learners import ENOUGH
 from icl.comparisons.identification.report import Evidence, collect
 from icl.comparisons.measured import Measured
 from icl.rng import Draw
@@ -68,7 +69,8 @@ class Identification:
         question = self.question(also)
         found = identify(model, task, draw, question)
         shifts = shifts_of(task) if self.shifts and hasattr(task, "shift") else {}
-        return collect(model, found, task, question, self.reaches, shifts, draw)
+        reaches = self.reaches if self.n_prompts >= ENOUGH else self.reaches[:1]  # of a quick look the first
+        return collect(model, found, task, question, reaches, shifts, draw)
 
     def measure(self, model: Any, task: Any, draw: Draw) -> Measured:
         return self.measured(self.evidence(model, task, draw))
