@@ -31,7 +31,7 @@ axes.plot(rates, descent.T, color="#d55e00", linewidth=0.6, alpha=0.5)
 axes.plot(rates, np.nanmedian(descent, axis=0), color="#d55e00", linewidth=1.6, label="one demonstration a step")
 axes.plot(rates, in_context.T, color="#0072b2", linewidth=0.6, alpha=0.5, linestyle="--")
 axes.plot(rates, np.median(in_context, axis=0), color="#0072b2", linewidth=1.6, linestyle="--", label="in context")
-axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="Sen, Σ over words of the std over orders")
+axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="order sensitivity, Sen")
 axes.legend(frameon=False, fontsize=8)
 
 # %% The bars
