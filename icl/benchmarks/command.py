@@ -15,11 +15,23 @@ WORKLOADS = {
     "deep": "2 and 4 layers",
     "cot": "chain of thought: cached rollout, masked teacher forcing",
     "loop": "looped transformers: a step against a plain block, checkpointed memory",
+    "gpt": "transformers: a step against GPT-2 of Hugging Face, banks against their members",
+    "eval": "baselines at every prefix against loops over positions",
     "bank": "banks: shared stream, own streams, population loss",
     "peak": "matrix products and random numbers of the machine",
     "sweep": "whole processes: a sweep as one command, memory, first step, launcher",
 }
-READS = {"lsa": "dNB", "deep": "dNBLM", "cot": "dNB", "loop": "", "bank": "dNBM", "peak": "", "sweep": "dNBM"}  # sizes
+READS = {
+    "lsa": "dNB",
+    "deep": "dNBLM",
+    "cot": "dNB",
+    "loop": "",
+    "gpt": "M",
+    "eval": "",
+    "bank": "dNBM",
+    "peak": "",
+    "sweep": "dNBM",
+}  # sizes
 QUICK: dict[str, Any] = {"rounds": 3, "seconds": 0.05}
 QUICK_MEMBERS = {"deep": (1,), "bank": (1, 4, 32)}
 

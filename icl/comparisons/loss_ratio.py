@@ -1,6 +1,6 @@
 """The two losses on the same prompts, and their ratio."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -16,7 +16,8 @@ class LossRatio:
     """loss_ratio = E ½(ŷ_model − y)² / E ½(ŷ_reference − y)², both means over the same prompts.
 
     The means themselves (`half_mse`, `reference_half_mse`) carry the noise of the prompts, 0.5 % at 100,000;
-    the ratio of the pair does not. Several outputs of one label are summed.
+    the ratio of the pair does not. Several outputs of one label are summed. Of a target at every position that of
+    the query is judged.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("loss_ratio", "half_mse", "reference_half_mse")
@@ -27,6 +28,8 @@ class LossRatio:
             raise ValueError(f"n_prompts={self.n_prompts} must be >= 1")
 
     def measure(self, model: Any, reference: Any, task: Any, draw: Draw) -> Measured:
+        if getattr(task, "positions", "query") == "every":
+            task = replace(task, positions="query")
         values = per_prompt(losses, model, reference, task, self.n_prompts, draw)
         numbers, intervals = estimate(values, _reduce, draw)
         return Measured(numbers=numbers, intervals=intervals, n_prompts=self.n_prompts)
