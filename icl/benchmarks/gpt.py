@@ -126,7 +126,9 @@ class PlainGPT2(nn.Module):
         sizes: dict[str, Any] = {"n_positions": 2 * size.n_context + 2, "n_embd": size.width, "n_layer": size.n_layers,
                                  "n_head": size.n_heads}  # fmt: skip
         self.read_in, self.read_out = nn.Linear(size.dim, size.width), nn.Linear(size.width, 1)
-        self.backbone = GPT2Model(GPT2Config(vocab_size=1, use_cache=False, **sizes, **dropouts))
+        self.backbone = GPT2Model(
+            GPT2Config(vocab_size=1, bos_token_id=0, eos_token_id=0, use_cache=False, **sizes, **dropouts)
+        )
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         labels = F.pad(y[..., None], (0, x.shape[2] - 1))

@@ -55,9 +55,9 @@ class Layer:
         self, h: Float[Tensor, "m B S E"], attended: Float[Tensor, "m R E"]
     ) -> Float[Tensor, "m B S E"]:
         """h with what the heads brought to it, and then the MLP's part."""
-        h = h + torch.baddbmm(self.b_o, attended, self.W_o).view(h.shape)
-        wide = F.gelu(torch.baddbmm(self.b_up, normed(h).flatten(1, 2), self.W_up), approximate="tanh")
-        return h + torch.baddbmm(self.b_down, wide, self.W_down).view(h.shape)
+        h = h + affine_map(self.b_o, attended, self.W_o).view(h.shape)
+        wide = F.gelu(affine_map(self.b_up, normed(h).flatten(1, 2), self.W_up), approximate="tanh")
+        return h + affine_map(self.b_down, wide, self.W_down).view(h.shape)
 
     def weights(self, h: Float[Tensor, "m B S E"], n_heads: int, kernel: Kernel) -> Float[Tensor, "m B H S S"]:
         """What every token takes from every token up to itself: attention to values that are unit vectors."""
@@ -76,11 +76,11 @@ class Layer:
         heads = (m * n_prompts, n_tokens, -1, n_heads, width // n_heads)
         if only_x:
             (W_q, W_kv), (b_q, b_kv) = (t.split([width, 2 * width], -1) for t in (self.W_qkv, self.b_qkv))
-            q = torch.baddbmm(b_q, n[:, :, ::2].flatten(1, 2), W_q).view(heads[0], -1, *heads[3:]).transpose(1, 2)
-            k, v = torch.baddbmm(b_kv, n.flatten(1, 2), W_kv).view(heads).permute(2, 0, 3, 1, 4)
+            q = affine_map(b_q, n[:, :, ::2].flatten(1, 2), W_q).view(heads[0], -1, *heads[3:]).transpose(1, 2)
+            k, v = affine_map(b_kv, n.flatten(1, 2), W_kv).view(heads).permute(2, 0, 3, 1, 4)
             mask = torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=n.device).tril()[::2]
         else:
-            qkv = torch.baddbmm(self.b_qkv, n.flatten(1, 2), self.W_qkv)
+            qkv = affine_map(self.b_qkv, n.flatten(1, 2), self.W_qkv)
             q, k, v = qkv.view(heads).permute(2, 0, 3, 1, 4)
             mask = None
         return attend(kernel, q, k, v, mask).transpose(1, 2).reshape(m, -1, width)
@@ -120,7 +120,16 @@ class Decoders:
     def guess(self, n: Float[Tensor, "m B P E"]) -> Float[Tensor, "m B P"]:
         """The read-out of tokens that went through the first half of the final LayerNorm."""
         r, b = folded(self.p["gain"], self.p["shift"], self.p["read_out"], self.p["read_out_bias"])
-        return torch.baddbmm(b, n.flatten(1, 2), r).view(n.shape[:3])
+        return affine_map(b, n.flatten(1, 2), r).view(n.shape[:3])
+
+
+def affine_map(
+    b: Float[Tensor, "m 1 F"], n: Float[Tensor, "m R E"], W: Float[Tensor, "m E F"]
+) -> Float[Tensor, "m R F"]:
+    """n W + b: of one member a plain product, which has faster routes than a batch of one."""
+    if len(W) == 1:
+        return torch.addmm(*(t.flatten(0, 1) for t in (b, n, W)))[None]  # views: an index would fill zeros backward
+    return torch.baddbmm(b, n, W)
 
 
 def normed(h: Float[Tensor, "m B S E"]) -> Float[Tensor, "m B S E"]:
@@ -130,4 +139,4 @@ def normed(h: Float[Tensor, "m B S E"]) -> Float[Tensor, "m B S E"]:
 
 def folded(gain: Tensor, shift: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """(W', b') with (g ⊙ n + s) W + b = n W' + b'."""
-    return gain.mT * W, torch.baddbmm(b, shift, W)
+    return gain.mT * W, affine_map(b, shift, W)
