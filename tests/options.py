@@ -18,8 +18,11 @@ __all__ = ["Lab", "composed", "numeric", "options", "text"]
 _TRANSLATION = ("task=multilevel_translation", "model=surrogate_mlt", "objective=answer")
 _GRAPH = ("task=causal_graph", "model=disentangled_transformer", "objective=cross_entropy")
 _CLASSES = ("model=linear_softmax", "objective=cross_entropy")
+_TEXT = ("task=multilevel_translation", "objective=answer_tokens", "accelerate=multi_cpu")
+_TINY = (*_TEXT, "model=finetuned_lm_tiny")
 FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_translator"), _TRANSLATION) | {
-    "causal_graph": _GRAPH, "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
+    "finetuned_lm_tiny": _TINY, "answer_tokens": _TINY,
+    "finetuned_lm": _TEXT, "causal_graph": _GRAPH, "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
     "two_patch": ("task=two_patch", "model=patch_attention", "objective=logistic"),
     "token_separation": ("task=token_separation", "model=single_query_attention", "objective=logistic"),
     "zipf_classes": ("task=zipf_classes", *_CLASSES), "zipf_bigrams": ("task=zipf_bigrams", *_CLASSES),

@@ -65,7 +65,9 @@ def _checked(comparison: Any, measured: Measured, n_model: int) -> Measured:
 
 
 def n_members(predictor: Any) -> int:
-    """M of a bank; an algorithm is one member."""
+    """M of a bank, or of a model whose members are modules; an algorithm is one member."""
+    if hasattr(predictor, "members"):
+        return len(predictor.members)
     parameters = predictor.parameters() if isinstance(predictor, nn.Module) else ()
     return max((p.shape[0] for p in parameters), default=1)
 

@@ -81,12 +81,19 @@ def test_algorithms_build(option):
     validate(fitting("+algorithm@references.a", option))
 
 
+def small_parts(name):
+    """A real language model and its data are the tests' marked `llm`: here it is a random one of a few thousand numbers."""
+    cfg = composed(f"experiment={name}")
+    if "pretrained" in cfg.model:
+        sizes = ("task.n_letters=2", "task.n_levels=2", "task.n_characters=4")
+        return ("model.pretrained=tiny", "model.trained_layers=null", "accelerate.sharding=none", *sizes)
+    return ("model=causal_lm_tiny", "task=label_words_tiny", "task.n_demos=2") if "llm" in cfg.tags else ()
+
+
 @pytest.mark.filterwarnings("ignore::icl.theory.stability.UnstableSteps")  # after two steps everything diverges
 @pytest.mark.parametrize("name", options("experiment"))
 def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch):
-    llm = "llm" in composed(f"experiment={name}").tags  # a real model and its data are the tests' marked `llm`
-    small = ("model=causal_lm_tiny", "task=label_words_tiny", "task.n_demos=2") if llm else ()
-    cfg = composed(f"experiment={name}", "debug=tiny", f"paths.outputs={tmp_path}", *small)
+    cfg = composed(f"experiment={name}", "debug=tiny", f"paths.outputs={tmp_path}", *small_parts(name))
     validate(cfg)
     for node in cfg.references.values():  # trainings beside have as few steps as the run
         if "steps" in (node.get("train") or {}):

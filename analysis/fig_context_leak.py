@@ -1,0 +1,37 @@
+"""Rules read out of the weights, beside the source's: a table for a paper.
+
+    python analysis/fig_context_leak.py outputs/context_small_llama/<id>
+
+Reads the run folder and trains nothing. Ours: mean over seeds, with the least and greatest end of the seeds' intervals.
+The source's: Zhu et al. 2025, Llama-3.2-3B, n = 10, d = 5, chance 1 %.
+"""
+
+# %% The run
+import sys
+from pathlib import Path
+
+import icl
+
+SOURCE = {  # (books 1-4, book 5): restricted to the target alphabet, and not
+    "greedy": (2.11, 2.05), "sampled": (1.91, 1.34), "unfiltered": (0.26, 2.05),
+}  # fmt: skip
+run = icl.load(Path(sys.argv[1]))
+found, n2 = run.folder.record("comparisons"), run.config.task.n_letters**2
+chance = {"greedy": 1 / n2, "sampled": 1 / n2, "unfiltered": 1 / (n2 * run.config.task.n_levels), "membership": 0.5}
+
+# %% A line a training and measure
+print(f"{'training':16s} {'asked as':9s} {'measure':11s} {'earlier books':>26s} {'last book':>26s}   chance   source")
+trainings = ["probes", *(name for name in run.config.references if f"{name}/leak/greedy_last" in found["numbers"])]
+for training in trainings:
+    for probe, asked in (("leak", "rule"), ("leak_source", "source")):
+        for measure, by_chance in chance.items():
+            cells = []
+            for which in ("earlier", "last"):
+                key = f"{training}/{probe}/{measure}_{which}"
+                values, intervals = found["numbers"][key], found["intervals"][key]
+                low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
+                cells.append(f"{100 * sum(values) / len(values):6.1f} [{100 * low:5.1f}, {100 * high:5.1f}] %")
+            source = "" if measure not in SOURCE else "{:.2f} / {:.2f} %".format(*SOURCE[measure])
+            name = "annealed" if training == "probes" else training
+            cells.append(f"{100 * by_chance:6.1f} %")
+            print(f"{name:16s} {asked:9s} {measure:11s} {cells[0]:>26s} {cells[1]:>26s} {cells[2]}   {source}")
