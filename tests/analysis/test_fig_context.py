@@ -44,7 +44,7 @@ def test_levels_are_drawn(tmp_path):
          {f"probes/gradient/{n}": {"x": [0, 1], "y": [1, 2, 3], "model": [[0.1, 0.9]] * 3, "x_label": "x",
                                    "y_label": "y, z"} for n in ("batch", "books")}),
         ("fig_context_sample_efficiency.py", "context_sample_efficiency",
-         {f"{n}/translation/without": {"x": [0, 50], "model": [[0.1, 0.9], [0.2, 0.8]]} for n in ("probes", "finetuned")}),
+         {f"{n}/translation/without": {"x": [0, 50], "model": [[0.1, 0.9]] * 2} for n in ("probes", "finetuned")}),
     ],
 )  # fmt: skip
 def test_curves_are_drawn(script, experiment, curves, tmp_path):
