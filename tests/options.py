@@ -22,7 +22,8 @@ _TEXT = ("task=multilevel_translation", "objective=answer_tokens", "accelerate=m
 _TINY = (*_TEXT, "model=finetuned_lm_tiny")
 FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_translator"), _TRANSLATION) | {
     "finetuned_lm_tiny": _TINY, "answer_tokens": _TINY,
-    "finetuned_lm": _TEXT, "causal_graph": _GRAPH, "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
+    "finetuned_lm": (*_TEXT, "model.pretrained=tiny"), "causal_graph": _GRAPH,
+    "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
     "two_patch": ("task=two_patch", "model=patch_attention", "objective=logistic"),
     "token_separation": ("task=token_separation", "model=single_query_attention", "objective=logistic"),
     "zipf_classes": ("task=zipf_classes", *_CLASSES), "zipf_bigrams": ("task=zipf_bigrams", *_CLASSES),
