@@ -82,7 +82,7 @@ def test_algorithms_build(option):
 
 
 def small_parts(name):
-    """A real language model and its data are the tests' marked `llm`: here it is a random one of a few thousand numbers."""
+    """Language models here are random ones of a few thousand numbers; real ones are the tests' marked `llm`."""
     cfg = composed(f"experiment={name}")
     if "pretrained" in cfg.model:
         sizes = ("task.n_letters=2", "task.n_levels=2", "task.n_characters=4")
