@@ -30,8 +30,8 @@ for axes, rule in zip(figure.subplots(1, len(rules), sharey=True, squeeze=False)
     for i, key in enumerate(groups):
         first, last = key.rsplit("classes_", 1)[1].split("_")
         curve = curves[key]
-        shade = str(0.0 + 0.2 * i) if len(groups) < 2 else None
-        colour = shade or (0.9 - 0.75 * i / (len(groups) - 1), 0.35, 0.15 + 0.7 * i / (len(groups) - 1))
+        share = i / max(1, len(groups) - 1)
+        colour = (0.9 - 0.75 * share, 0.35, 0.15 + 0.7 * share)
         loss = [median(row) for row in zip(*curve["model"], strict=True)]
         axes.plot(curve["x"], loss, "o-", ms=2, lw=1.2, color=colour, label=f"{first}–{last}")
     axes.axhline(math.log(run.config.task.dim), color="0.6", lw=0.8)

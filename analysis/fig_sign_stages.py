@@ -34,6 +34,7 @@ for axes, panel in zip(figure.subplots(1, 4), PANELS, strict=True):
     axes.set_xscale("log")
     if panel == "head":
         axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_ylim(bottom=0)
     axes.set_title(curve["title"].replace("from the signal to the signal", "attention to the signal"), fontsize=8)
     axes.set_xlabel(curve["x_label"], fontsize=8)
     axes.set_ylabel(curve["y_label"], fontsize=8)
