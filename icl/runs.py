@@ -97,7 +97,7 @@ class RunFolder:
         return (self.path / name).exists()
 
     def text(self, name: str) -> str:
-        """`config.yaml` or `overrides.txt` as written, empty when it is not there."""
+        """`config.yaml`, `overrides.txt` or `metrics.jsonl` as written, empty when it is not there."""
         path = self.path / name
         return path.read_text() if path.exists() else ""
 
@@ -118,8 +118,7 @@ class RunFolder:
 
         `most` asks for at most that many rows, evenly spread, with the first and the last.
         """
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = self.text("metrics.jsonl").splitlines()
         if most is not None and len(lines) > most:
             lines = [lines[i * (len(lines) - 1) // (most - 1)] for i in range(most)]
         return [json.loads(line) for line in lines]
