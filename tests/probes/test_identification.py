@@ -44,6 +44,7 @@ def test_the_probe_gives_its_numbers_and_maps(draw):
     assert row["model"] == pytest.approx(row["gradient_descent"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_every_layer_is_its_step(draw):
     """Layers without hidden states say what they say; layer l of this stack is l steps of one algorithm."""
     found = LayerSteps(**SMALL).measure(steps_of_descent(4), QUERY, draw)

@@ -124,6 +124,7 @@ def test_a_candidate_that_fails_or_diverges_is_left_out_and_said(draw):
     assert found.verdicts[0].names == ("ridge",)
 
 
+@pytest.mark.slow
 def test_a_bank_is_its_members_one_by_one(draw):
     states = [linear_attention_as_gd(dim=4, n_context=12, step_size=s) for s in (0.3, 0.6)]
     bank = LinearAttention(dim=4, n_seeds=2, dtype=torch.float64)
