@@ -77,18 +77,14 @@ def load(name: str, *, dtype: torch.dtype, device: str, placement: str | None) -
     try:
         with offline_if_local(path):
             tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **where)
+            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **where)
     except (OSError, ValueError, KeyError) as error:
         if path is None and not isinstance(error, KeyError):
             raise ValueError(f"name: {NO_NET.format(name=name)}") from error
         line = (str(error).splitlines() or [""])[0]
         raise ValueError(f"name={name} is not a causal language model that transformers can load: {line}") from error
     model.eval().requires_grad_(False)
-    return (model if placement else moved(model, device)), tokenizer
-
-
-def moved(model: Any, device: str) -> Any:
-    return model.to(device)
+    return (model if placement else model.to(device)), tokenizer
 
 
 @contextmanager
@@ -185,7 +181,8 @@ def on_meta(name: str, shape: Mapping[str, Any] | None) -> Any:
         config = AutoConfig.from_pretrained(path)
     else:
         try:
-            config = AutoConfig.for_model(**{"pad_token_id": None} | dict(shape))
+            given = {"pad_token_id": None} | dict(shape)
+            config = AutoConfig.for_model(str(given.pop("model_type")), **given)
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f"shape={dict(shape)} is no configuration of transformers: {error}") from None
     with torch.device("meta"):

@@ -56,7 +56,7 @@ def _placed(lm: Any, dtype: str) -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)  # the devices of the plan need not be here
     block = [type(lm.base_model.layers[0]).__name__]
     for n in (1, 2, 4):
-        memory: dict[int | str, int | str] = dict.fromkeys(range(n), f"{DEVICE_GIB}GiB") | {"cpu": "512GiB"}
+        memory: Any = dict.fromkeys(range(n), f"{DEVICE_GIB}GiB") | {"cpu": "512GiB"}
         balanced = get_balanced_memory(lm, max_memory=memory, no_split_module_classes=block, dtype=torch_dtype(dtype))
         places = infer_auto_device_map(lm, max_memory=balanced, no_split_module_classes=block, dtype=torch_dtype(dtype))
         counts = {str(places[""]): lm.config.num_hidden_layers} if "" in places else {}
