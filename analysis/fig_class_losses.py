@@ -39,6 +39,7 @@ for axes, rule in zip(figure.subplots(1, len(rules), sharey=True, squeeze=False)
     axes.set_xlabel("training step", fontsize=8)
     axes.tick_params(labelsize=7)
 figure.axes[0].set_ylabel("cross-entropy (nats)", fontsize=8)
-figure.axes[-1].legend(fontsize=6, frameon=False, title="words by frequency", title_fontsize=6)
+figure.legend(*figure.axes[-1].get_legend_handles_labels(), fontsize=6, frameon=False, title="words by frequency",
+              title_fontsize=6, loc="outside right center")  # fmt: skip
 figure.savefig(target)
 print(target)
