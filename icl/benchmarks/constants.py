@@ -30,7 +30,7 @@ def step_seconds(*, M: int, d: int, N: int, L: int, B: int) -> float:
     model = LinearAttention(dim=d, n_layers=L, n_seeds=M)
     train = Train(steps=ROUNDS * STEPS + 2, batch_size=B, stream="shared", lr=1e-6)
     bank = Bank(task=task, model=model, objective=Last(), train=train, seeds=range(M))
-    bank._resume()
+    bank.start()
     for step in range(2):
         bank.step(step)
     least = float("inf")

@@ -39,12 +39,11 @@ class AttentionMaps:
         if not hasattr(model, "attention_weights"):
             raise ConfigError(f"{type(model).__name__} has no attention weights to show")
         with torch.no_grad():
-            maps = sum(
+            maps = [
                 model.attention_weights(*sample.prompt.positions()).double().sum(2)
                 for sample in chunks(task, self.n_prompts, 16 * n_members(model), draw)
-            )
-        assert isinstance(maps, Tensor)
-        mean = (maps / self.n_prompts).cpu()  # L M H S S
+            ]
+        mean = (torch.stack(maps).sum(0) / self.n_prompts).cpu()  # L M H S S
         copied = mean.diagonal(-1, -2, -1)[..., ::2].mean(-1)  # y_i is token 2i − 1, its x_i the one before
         before = mean.diagonal(-1, -2, -1)[..., 1::2].mean(-1)
         query = mean[-1, :, :, -1].mean(1)  # M S

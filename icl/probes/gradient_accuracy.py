@@ -61,13 +61,10 @@ class GradientAccuracy:
             "rise_with_rate": torch.stack(rises).amax(0), "rise_with_books": rise(by_book, 1),
             "fall_with_batch": rise(-by_batch, 1), "one_rule": by_batch[:, 0, 0], "all_rules": by_batch[:, 0, -1],
         }  # fmt: skip
-        name = {"x_label": "share of the rules left out", "title": "How often the gradient names the rule left out"}
         curves = {
-            "batch": Curve(kind="map", x=self.rates, y=self.batches, y_label="strings a batch, book 1 alone affected",
-                           model=by_batch.mean(0).tolist(), note="mean over members", **name),
-            "books": Curve(kind="map", x=self.book_rates, y=list(books), y_label="books affected, from the first on",
-                           model=by_book.mean(0).tolist(), note="mean over members", **name),
-        }  # fmt: skip
+            "batch": accuracy_map(self.rates, self.batches, by_batch, "strings a batch, book 1 alone affected"),
+            "books": accuracy_map(self.book_rates, books, by_book, "books affected, from the first on"),
+        }
         return Measured(numbers=numbers, curves=curves)
 
     def _surface(self, points: Sequence[tuple[float, int, int]], task: Any, own: Draw) -> Float[Tensor, "M K"]:
@@ -113,3 +110,12 @@ def named_rules(task: Any, sample: Sample, out: Bool[Tensor, "M K d n2"]) -> Int
 def rise(surface: Float[Tensor, "M R K"], axis: int) -> Float[Tensor, "M"]:
     """The largest step up between neighbours along an axis."""
     return surface.diff(dim=axis).flatten(1).amax(1)
+
+
+def accuracy_map(rates: Sequence[float], rows: Sequence[int], accuracy: Float[Tensor, "M R K"], y_label: str) -> Curve:
+    """The mean over members, over rates and `rows`."""
+    return Curve(
+        kind="map", x=rates, y=list(rows), x_label="share of the rules left out", y_label=y_label,
+        title="How often the gradient names the rule left out", model=accuracy.mean(0).tolist(),
+        note="mean over members",
+    )  # fmt: skip

@@ -42,7 +42,7 @@ class PhrasebookStorage:
         if not hasattr(run.model, "hidden_states"):
             raise ValueError(f"{type(run.model).__name__} has no layers to put back; it needs model=llama_translator")
         step, before = next(run.snapshots(), (None, None))
-        if step != 0:
+        if step != 0 or before is None:
             raise ValueError("there is no snapshot of step 0, the start; state train.snapshot_at=[0]")
         task = replace(translating(run), books="fixed")
         sample = task.sample(self.n_prompts, Draw(members(run), draw.name, dtype=draw.dtype))
