@@ -37,6 +37,8 @@ def clear(outputs: Path) -> None:
             remove(record.parent)
     for left in outputs.glob(".gone-*"):
         shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):
+        (outputs / ".banks").rmdir()  # emptied by a `remove` that was killed before its last line
 
 
 def remove(folder: Path) -> None:
