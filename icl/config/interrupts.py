@@ -22,10 +22,6 @@ class Interrupted(KeyboardInterrupt):
         self.code = 128 + number
 
 
-def _raise(number: int, frame: Any) -> None:
-    raise Interrupted(number)
-
-
 def _here() -> bool:
     """Python handles signals in the main thread only."""
     return threading.current_thread() is threading.main_thread()
@@ -33,12 +29,26 @@ def _here() -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM ends the program like Ctrl-C, by an exception; a signal that was ignored (nohup) stays ignored."""
+    """SIGTERM ends the program like Ctrl-C, by an exception; a signal that was ignored (nohup) stays ignored.
+
+    Compiled code in which a signal arrives may put an error of its own in the place of ours: whatever error comes after
+    a signal is the signal's.
+    """
+    asked: list[int] = []
+
+    def end(number: int, frame: Any) -> None:
+        asked.append(number)
+        raise Interrupted(number)
+
     before = {n: signal.getsignal(n) for n in ENDING if _here() and signal.getsignal(n) != signal.SIG_IGN}
     for number in before:
-        signal.signal(number, _raise)
+        signal.signal(number, end)
     try:
         yield
+    except (Exception, SystemExit) as error:
+        if asked:
+            raise Interrupted(asked[0]) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -81,3 +81,21 @@ def test_handlers_are_put_back():
     with interruptible(), Held():
         assert signal.getsignal(signal.SIGTERM) != before[1]
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("error", [ValueError("of compiled code"), SystemExit(2)])
+def test_an_error_that_takes_the_place_of_a_signal_is_the_signal(error):
+    def compiled() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise error from None
+
+    with pytest.raises(Interrupted) as asked, interruptible():
+        compiled()
+    assert asked.value.code == 128 + signal.SIGTERM
+
+
+def test_an_error_without_a_signal_stays_what_it_is():
+    with pytest.raises(ValueError, match="mine"), interruptible():
+        raise ValueError("mine")

@@ -52,7 +52,9 @@ def test_a_bank_member_is_a_lone_run(name):
             torch.testing.assert_close(mine[m], other, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", sorted({*LONE_OPTIMIZERS} - {"prodigy"}))  # one estimate, the same here for a few steps
+@pytest.mark.parametrize(
+    "name", sorted({*LONE_OPTIMIZERS} - {"prodigy"})
+)  # one estimate, the same here for a few steps
 def test_what_a_bank_refuses_would_mix_its_members(name):
     """The library's class on the stacked tensors is not the lone run; the lone member is, and two are refused."""
     stacked = lone_run(name, start_of(torch.float32), 1e-2)
