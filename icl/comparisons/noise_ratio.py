@@ -19,8 +19,8 @@ class NoiseRatio:
     numbers: ClassVar[tuple[str, ...]] = (*GradientNoise.numbers, "robust_condition_mean")
     step: int
     batch_size: int = 16
-    n_batches: int = 1000
-    n_prompts: int = 300
+    n_prompts: int = 16_000
+    n_curvature: int = 300
 
     def __post_init__(self) -> None:
         GradientNoise(**asdict(self))

@@ -22,6 +22,8 @@ def largest(
 ) -> tuple[Float[Tensor, "M K"], Float[Tensor, "M F K"]]:
     """The k algebraically largest eigenvalues, falling, and their vectors. `auto`: exact while that is small.
 
+    A member whose training has diverged, so that its Hessian is not finite, gets nan.
+
     Raises:
         ValueError: `method` is exact, and the Hessian too large; or k is more than the parameters.
     """
@@ -30,9 +32,22 @@ def largest(
         raise ValueError(f"k={k} eigenvectors must be in 1..{size}, the parameters of a member")
     few = 20 * k < size  # then Lanczos needs fewer products than there are columns
     if method == "exact" or (method == "auto" and size <= LARGEST_EXACT and not few):
-        values, vectors = torch.linalg.eigh(surface.hessian(theta))
-        return values.flip(-1)[:, :k], vectors.flip(-1)[..., :k]
-    return lanczos(surface.products(theta), torch.ones_like(theta), k)
+        H = surface.hessian(theta)
+        finite = H.isfinite().flatten(1).all(1)
+        values, vectors = torch.linalg.eigh(torch.where(finite[:, None, None], H, 0.0))
+        return _or_nan(finite, values.flip(-1)[:, :k], vectors.flip(-1)[..., :k])
+    product = surface.products(theta)
+    finite = product(torch.ones_like(theta)).isfinite().all(1)
+
+    def kept(v: Float[Tensor, "M F"]) -> Float[Tensor, "M F"]:
+        return torch.where(finite[:, None], product(v), 0.0)
+
+    return _or_nan(finite, *lanczos(kept, torch.ones_like(theta), k))
+
+
+def _or_nan(finite: Tensor, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    where = finite[:, None]
+    return torch.where(where, values, torch.nan), torch.where(where[..., None], vectors, torch.nan)
 
 
 def lanczos(product: Product, like: Float[Tensor, "M F"], k: int) -> tuple[Tensor, Tensor]:

@@ -24,24 +24,34 @@ CHUNK = 250  # batches that are answered together
 
 @dataclass(frozen=True, kw_only=True)
 class GradientNoise:
-    """ξ = |g_B − g| over `n_batches` batches of `batch_size` prompts at the weights after `step` updates, g their mean.
+    """ξ = |g_B − g| over minibatches at the weights after `step` updates, g the mean of their gradients.
+
+    `n_prompts` prompts are cut into batches of `batch_size`; there are at least two batches.
 
     p99_over_median, max_over_median    of ξ: the tail; 1 if all batches are alike
     kurtosis                            of ξ, E (ξ − ξ̄)⁴ / Var²; it cannot exceed the number of batches
-    robust_condition                    max |λ| / median |λ| of the Hessian on `n_prompts` prompts (nan above 500
-                                        parameters, where it is not computed)
+    robust_condition                    max |λ| / median |λ| of the Hessian on `n_curvature` of the prompts (nan above
+                                        500 parameters, where it is not computed)
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("p99_over_median", "max_over_median", "kurtosis", "robust_condition")
     step: int
     batch_size: int = 16
-    n_batches: int = 1000
-    n_prompts: int = 300
+    n_prompts: int = 16_000
+    n_curvature: int = 300
 
     def __post_init__(self) -> None:
-        for name, low in (("step", 0), ("batch_size", 1), ("n_batches", 2), ("n_prompts", 1)):
+        for name, low in (("step", 0), ("batch_size", 1), ("n_prompts", 1), ("n_curvature", 1)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= {low}")
+
+    @property
+    def n_batches(self) -> int:
+        return max(2, self.n_prompts // self.batch_size)
+
+    @property
+    def _n_curvature(self) -> int:
+        return min(self.n_curvature, self.n_prompts)
 
     def measure_run(self, run: Run, draw: Draw) -> Measured:
         (theta,) = weights_at(run, [self.step]).values()
@@ -60,7 +70,7 @@ class GradientNoise:
         )
 
     def _norms(self, run: Run, theta: Float[Tensor, "F"], member: int, draw: Draw) -> Float[Tensor, "n"]:
-        samples, gradients = training_samples(run, self.n_prompts, draw), []
+        samples, gradients = training_samples(run, self._n_curvature, draw), []
         for start in range(0, self.n_batches, CHUNK):
             n = min(CHUNK, self.n_batches - start)
             chunk_draw = draw.at(start, f"{draw.name}/noise {member}")
@@ -72,7 +82,7 @@ class GradientNoise:
     def _condition(self, run: Run, theta: Float[Tensor, "M F"], draw: Draw) -> Float[Tensor, "M"]:
         if theta.shape[1] > LARGEST_EXACT:
             return torch.full_like(theta[:, 0], torch.nan)
-        size = torch.linalg.eigvalsh(surface_of(run, self.n_prompts, draw).hessian(theta)).abs()
+        size = torch.linalg.eigvalsh(surface_of(run, self._n_curvature, draw).hessian(theta)).abs()
         return size.amax(1) / size.median(1).values
 
 

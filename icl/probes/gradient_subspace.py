@@ -13,7 +13,7 @@ from torch import Tensor
 
 from icl.comparisons.measured import Curve, Measured
 from icl.probes.eigenspaces import Method, largest, overlap, share_within
-from icl.probes.training_loss import minibatch_gradients, minibatches, surface_of, training_samples, weights_at
+from icl.probes.training_loss import minibatch_gradients, minibatches, recipe, surface_of, training_samples, weights_at
 from icl.rng import Draw
 from icl.runs import Run
 
@@ -27,6 +27,7 @@ class GradientSubspace:
         full_K           K of 1, 5, 10, 20: of the full-batch gradient, median over the steps from `from_step` on
         full_K_worst     the largest of them (K = 10)
         minibatch_K      of gradients of `batch_size` prompts, mean over `n_batches` of them, median over those steps
+                         (all prompts of a fixed set that has fewer)
         minibatch_K_over_uniform   the same over K/F (K = 10)
         overlap          of the top-10 spaces at the last two of `steps`, 1 for the same space
 
@@ -73,9 +74,12 @@ class GradientSubspace:
 
     def _minibatch(self, run: Run, theta: Tensor, space: Tensor, draw: Draw) -> Float[Tensor, "M K"]:
         samples = training_samples(run, self.n_prompts, draw)
+        size = self.batch_size
+        if recipe(run).n_batches is not None:
+            size = min(size, sum(sample.target.shape[1] for sample in samples))
         shares = []
         for member, (row, V) in enumerate(zip(theta, space, strict=True)):
-            batches = minibatches(run, samples, self.n_batches, self.batch_size, member, draw.at(member))
+            batches = minibatches(run, samples, self.n_batches, size, member, draw.at(member))
             g = minibatch_gradients(run, row, batches)
             shares.append(_shares(g, V.expand(len(g), -1, -1)).mean(0))
         return torch.stack(shares)

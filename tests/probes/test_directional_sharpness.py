@@ -70,7 +70,7 @@ def test_without_adam_its_directions_are_not_known(tmp_path):
 
 def test_the_noise_is_that_of_batches_one_by_one(tmp_path):
     run = run_of(tmp_path, *ADAM)
-    found = probe(GradientNoise(step=4, batch_size=3, n_batches=20, n_prompts=8), run, DRAW).numbers
+    found = probe(GradientNoise(step=4, batch_size=3, n_prompts=61, n_curvature=8), run, DRAW).numbers
     theta, objective = weights_at(run, [4])[4], objective_of(run)
     fresh = as_double(run.task.sample(60, DRAW.at(0, "probe/noise 1")))
     gradients = []
@@ -84,13 +84,14 @@ def test_the_noise_is_that_of_batches_one_by_one(tmp_path):
     torch.testing.assert_close(found["max_over_median"][1], norms.max() / norms.median(), **EXACT)
     kurtosis = ((norms - norms.mean()) ** 4).mean() / norms.var(unbiased=False) ** 2
     torch.testing.assert_close(found["kurtosis"][1], kurtosis, **EXACT)
-    with pytest.raises(ValueError, match="n_batches=1 must be >= 2"):
-        GradientNoise(step=0, n_batches=1)
+    with pytest.raises(ValueError, match="n_prompts=0 must be >= 1"):
+        GradientNoise(step=0, n_prompts=0)
+    assert GradientNoise(step=0, n_prompts=16).n_batches == 2
 
 
 def test_the_ratio_of_two_runs_is_the_ratio_of_their_numbers(tmp_path):
     run, heavy = run_of(tmp_path / "a", *ADAM), run_of(tmp_path / "b", *ADAM, "task.inputs=gamma")
-    fields = {"step": 4, "batch_size": 3, "n_batches": 20, "n_prompts": 8}
+    fields = {"step": 4, "batch_size": 3, "n_prompts": 60, "n_curvature": 8}
     own, other = (probe(GradientNoise(**fields), r, DRAW).numbers for r in (run, heavy))
     found = compare_runs(NoiseRatio(**fields), run, heavy, DRAW).numbers
     torch.testing.assert_close(found["p99_over_median"], other["p99_over_median"] / own["p99_over_median"], **EXACT)

@@ -39,6 +39,17 @@ def test_both_methods_agree(draw):
         largest(surface, theta, 43)
 
 
+@pytest.mark.parametrize("method", ["exact", "products"])
+def test_a_member_that_diverged_has_no_eigenvalues_and_harms_no_other(method, draw):
+    H = matrices(draw, [0.0, 1.0, 2.0, 5.0])
+    H[1, 0, 0] = torch.inf
+    surface = LossSurface(Rows(torch.zeros(2, 4)), Quadratic(H, torch.zeros(2, 4).double()), [torch.zeros(1)])
+    values, vectors = largest(surface, torch.ones(2, 4).double(), 2, method)
+    torch.testing.assert_close(values[0], torch.tensor([5.0, 2.0]).double(), rtol=1e-6, atol=1e-9)
+    assert vectors[0].isfinite().all()
+    assert values[1].isnan().all()
+
+
 def test_the_share_of_a_vector_is_that_of_its_coordinates():
     space = torch.eye(5).double()[:, :2]
     assert share_within(torch.tensor([3.0, 0, 4, 0, 0]).double(), space) == pytest.approx(9 / 25)
