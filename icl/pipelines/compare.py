@@ -15,6 +15,7 @@ from icl.probes.probe import probe
 from icl.rng import Draw
 from icl.runs import Run, load
 
+QUICK = 128  # a cap on the prompts below which a probe that can be `quick` is: its numbers mean nothing
 EVALUATION_SEED = 0  # evaluation data is the same for every model
 
 
@@ -123,4 +124,5 @@ def capped(comparison: Any, max_prompts: int | None) -> Any:
     n_prompts = getattr(comparison, "n_prompts", None)
     if max_prompts is None or n_prompts is None:
         return comparison
-    return replace(comparison, n_prompts=min(n_prompts, max_prompts))
+    quick = {"quick": True} if max_prompts < QUICK and hasattr(comparison, "quick") else {}
+    return replace(comparison, n_prompts=min(n_prompts, max_prompts), **quick)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 
 from icl.comparisons.identification.figures import NUMBERS, curves, numbers
 from icl.comparisons.identification.identify import Question, identify
-from icl.comparisons.identification.learners import ENOUGH
 from icl.comparisons.identification.report import Evidence, collect
 from icl.comparisons.measured import Measured
 from icl.rng import Draw
@@ -39,7 +38,8 @@ class Identification:
         best_weight_similarity      cosine of its weights to the most similar candidate's
         distance_F, similarity_F, is_F   of every family F; is_F is 1 if that is the verdict
 
-    `reaches` are how far designed spectra may leave those in training; `[]` designs none.
+    `reaches` are how far designed spectra may leave those in training; `[]` designs none. A `quick` look has few
+    candidates and the first reach; a debug run takes it.
     """
 
     numbers: ClassVar[tuple[str, ...]] = NUMBERS
@@ -51,6 +51,7 @@ class Identification:
     most_unexplained: float = 0.1
     reaches: Sequence[float] = (1.0, 2.0, 4.0)
     shifts: bool = True
+    quick: bool = False
 
     def __post_init__(self) -> None:
         self.question()
@@ -61,7 +62,7 @@ class Identification:
         """The same settings, without the shifts."""
         return Question(
             n_fit=self.n_fit, n_prompts=self.n_prompts, positions=self.positions, learners=self.learners,
-            least_margin=self.least_margin, most_unexplained=self.most_unexplained, also=also or {},
+            least_margin=self.least_margin, most_unexplained=self.most_unexplained, quick=self.quick, also=also or {},
         )  # fmt: skip
 
     def evidence(self, model: Any, task: Any, draw: Draw, also: dict[str, Any] | None = None) -> Evidence:
@@ -69,7 +70,7 @@ class Identification:
         question = self.question(also)
         found = identify(model, task, draw, question)
         shifts = shifts_of(task) if self.shifts and hasattr(task, "shift") else {}
-        reaches = self.reaches if self.n_prompts >= ENOUGH else self.reaches[:1]  # of a quick look the first
+        reaches = self.reaches[:1] if self.quick else self.reaches
         return collect(model, found, task, question, reaches, shifts, draw)
 
     def measure(self, model: Any, task: Any, draw: Draw) -> Measured:

@@ -37,7 +37,7 @@ class LayerSteps:
     each of the `first`, the `last_but_one` and the `last` layer, and `newton_steps_gained` by the last one. A layer
     that does nothing yet has `size` near 0, and is similar to every algorithm with tiny steps. The maps show every
     layer, beside every candidate of an identification whose open numbers were fitted to that layer on prompts of
-    their own. A model without hidden states is asked what it says after every step.
+    their own (few candidates if `quick`). A model without hidden states is asked what it says after every step.
     """
 
     numbers: ClassVar[tuple[str, ...]] = (
@@ -46,6 +46,7 @@ class LayerSteps:
     n_readout: int = 8000
     n_fit: int = 256
     n_prompts: int = 1000
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if self.n_readout < 1:
@@ -54,7 +55,7 @@ class LayerSteps:
 
     def question(self) -> Question:
         """Candidates that see the spectrum."""
-        return Question(n_fit=self.n_fit, n_prompts=self.n_prompts, learners=False)
+        return Question(n_fit=self.n_fit, n_prompts=self.n_prompts, learners=False, quick=self.quick)
 
     def measure(self, model: Any, task: Any, draw: Draw) -> Measured:
         question, n_readout = self.question(), min(self.n_readout, 8 * self.n_prompts)

@@ -11,6 +11,7 @@ from icl.comparisons.identification.slots import drawn, joined
 from icl.constructions.linear_attention_as_gd import linear_attention_as_gd
 from icl.models.linear_attention import LinearAttention
 from icl.models.transformer import Transformer
+from icl.pipelines.compare import capped
 from icl.probes.identification import Identification
 from icl.probes.known_algorithms import KnownAlgorithms
 from icl.probes.layer_steps import LayerSteps
@@ -84,6 +85,26 @@ def test_every_known_algorithm_is_named():
     found = probe.measure(None, LinearRegression(dim=5, n_context=20), Draw([0], "probe", dtype=torch.float32))
     assert found.numbers["wrong_rate"].item() == 0
     assert found.numbers["rate"].item() >= 0.95
+
+
+@pytest.mark.parametrize("probe", [Identification, KnownAlgorithms, LayerSteps])
+def test_a_capped_probe_takes_a_quick_look_only_below_the_cap(probe):
+    assert capped(probe(), 64).quick
+    assert not capped(probe(), 500).quick
+    assert not capped(probe(), None).quick
+
+
+def test_a_quick_look_names_the_candidates_that_it_has():
+    probe = KnownAlgorithms(n_prompts=64, noise=0.02, quick=True)
+    found = probe.measure(None, LinearRegression(dim=5, n_context=20), Draw([0], "probe", dtype=torch.float32))
+    assert len(found.curves["confusion"].y) == 6
+    assert found.numbers["wrong_rate"].item() == 0
+    assert found.numbers["found_rate"].item() >= found.numbers["rate"].item() >= 0.8
+
+
+def test_noise_is_not_negative():
+    with pytest.raises(ValueError, match="noise=-1 must be >= 0"):
+        KnownAlgorithms(noise=-1)
 
 
 @pytest.mark.parametrize("probe", [Identification, KnownAlgorithms, LayerSteps])

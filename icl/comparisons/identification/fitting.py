@@ -11,9 +11,10 @@ from torch import Tensor
 from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.slots import Slots
 
-GRID_PLACES = 4000  # places that the whole grid is tried on
+GRID_PLACES = 1500  # places that the whole grid is tried on
 FIRST_PLACES, FIRST_ROUNDS = 400, 3  # of the closer look at every number of steps, which may trade with a step size
-TRIED, ROUNDS = 2, 9  # the best numbers of steps, looked at closely on all places
+PLACES = 2500  # of the closest look: some numbers are fitted on thousands of places as well as on more
+TRIED, ROUNDS = 2, 9  # the best numbers of steps, looked at closely
 OFFSETS = {0: 1, 1: 7, 2: 5}  # points along each open number, by how many there are
 
 
@@ -62,6 +63,7 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
     distance = torch.stack([_mean_squares(within(guess, limit), answers[:, :some]) for guess in tried])  # T G M
     where = distance.argmin(1)  # T M
     first = few.cut(0, max(1, FIRST_PLACES // slots.target.shape[1]))
+    last = slots.cut(0, -(-PLACES // slots.target.shape[1]))
     rough = [
         _zoomed(family, first, steps, grid[:, own], answers[:, : len(first.target)], limit, FIRST_ROUNDS)
         for steps, own in zip(family.steps, where)
@@ -73,7 +75,8 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
         losses = torch.zeros(len(answers), dtype=torch.float64)
         for row in sorted(set(rows.tolist())):
             own = (rows == row).nonzero()[:, 0]
-            zoomed = _zoomed(family, slots, family.steps[row], centers[:, own], answers[own], limit, ROUNDS)
+            own_answers = answers[own, : len(last.target)]
+            zoomed = _zoomed(family, last, family.steps[row], centers[:, own], own_answers, limit, ROUNDS)
             centers[:, own], losses[own] = zoomed
         found.append((rows, centers, losses))
     best = torch.stack([losses for _, _, losses in found]).argmin(0)

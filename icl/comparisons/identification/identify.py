@@ -51,6 +51,7 @@ class Question:
     n_prompts: int = 1000
     positions: Literal["auto", "every", "query"] = "auto"
     learners: bool = True  # also those that see no spectrum: neighbours, kernels, Lasso, trees
+    quick: bool = False  # only candidates of at most one open number, to see that all of it runs
     least_margin: float = 0.1  # by which a runner-up's distance must exceed the best one's
     most_unexplained: float = 0.1  # of E y², by a candidate that may be named
     also: Mapping[str, Any] = field(default_factory=dict)
@@ -97,13 +98,16 @@ def families(slots: Slots, question: Question) -> list[Family]:
     found: list[Family] = [Zero(), Averaging(), LeastSquares(), Ridge(), GradientDescent()]
     if slots.every:
         found.append(GradientDescentOnSum())
+    mine = [Listed(name, name, {"": predictor}) for name, predictor in question.also.items()]
+    if question.quick:
+        return [*found, IterativeNewton(), *mine]
     found += [IterativeNewton(), Momentum(), GradientDescentPlusPlus(), Chebyshev(), ConjugateGradient(),
               ExactLineSearch(), PolyakSteps(), ArmijoSteps()]  # fmt: skip
     if dim <= WIDEST:
         found.append(PreconditionedGradientDescent())
     if question.learners:
-        found += Learners.all(slots.spectra.variance, dim, question.n_prompts)
-    return found + [Listed(name, name, {"": predictor}) for name, predictor in question.also.items()]
+        found += Learners.all(slots.spectra.variance, dim, slots.every)
+    return found + mine
 
 
 def identify(model: Any, task: Any, draw: Draw, question: Question | None = None) -> Identified:

@@ -17,7 +17,8 @@ from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.fitting import within
 from icl.comparisons.identification.slots import Slots
 
-ENOUGH = 128  # prompts of a judgement that is meant; fewer are a quick look
+ASKED = {False: (48, 16), True: (16, 4)}  # prompts for Lasso and a tree, and for boosting: at the query, everywhere
+SWEEPS = 1000  # over the coordinates; weaker penalties with fewer pairs than coordinates need a hundred times more
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class Learners:
     LOCAL: ClassVar[str] = "averages of labels"
 
     @classmethod
-    def all(cls, variance: float, dim: int, n_prompts: int) -> list[Listed]:
+    def all(cls, variance: float, dim: int, every: bool) -> list[Listed]:
         """`variance` and `dim` set the bandwidths: typical squared distances are 2 dim variance.
 
-        One fit a prompt and place is slow, so some are asked the first few of `n_prompts` alone.
+        One fit a prompt and place is slow, so some are asked the first few prompts alone,
+        and fewer at `every` position.
         """
-        some, few = (48, 16) if n_prompts >= ENOUGH else (3, 1)
+        some, few = ASKED[every]
         near = (2 * dim * variance) ** 0.5
         widths = [near * f for f in (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)]
         return [
@@ -84,7 +86,8 @@ class Learners:
                 "kernel_regression", cls.LOCAL, {f"bandwidth={w:.3g}": KernelRegression(bandwidth=w) for w in widths}
             ),
             Listed(
-                "lasso", "sparse", {f"alpha={a:g}": Lasso(alpha=a) for a in (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)},
+                "lasso", "sparse",
+                {f"alpha={a:g}": Lasso(alpha=a, max_iterations=SWEEPS) for a in (1.0, 0.3, 0.1, 0.03, 0.01)},
                 ("zero", "least_squares"), most_prompts=some,
             ),
             Listed(

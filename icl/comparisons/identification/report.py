@@ -22,9 +22,10 @@ from icl.comparisons.identification.verdict import Verdict
 from icl.core import Prompt
 from icl.rng import Draw
 
-N_CONTEXTS = 64  # whose weights are recovered from 4 D queries each
+N_CONTEXTS, N_QUERIES = 64, 1280  # contexts whose weights are recovered from 4 D queries each; 16 or more with many
 N_FLAT = 64  # prompts a flat spectrum
 N_SHIFTED = 500  # prompts a shift
+FEW = 4  # contexts, prompts a flat spectrum, shifts of a quick look
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,14 @@ def separate(
     return separated
 
 
-def responses(found: Identified, model: Any, task: Any, draw: Draw) -> tuple[list[float], dict[str, Tensor], Tensor]:
+def responses(
+    found: Identified, model: Any, task: Any, draw: Draw, n_prompts: int = N_FLAT
+) -> tuple[list[float], dict[str, Tensor], Tensor]:
     """Shrinkage on flat spectra of every least-squares candidate, and of the model."""
     own = {name: f for name, f in found.fitted.items() if f.family.kind == LEAST_SQUARES}
     limit = LIMIT * found.slots.label_square**0.5
     at, model_s, theirs = response(
-        own, Shifts.of(found.slots, task), model, limit, N_FLAT, draw.at(0, f"{draw.name}/flat")
+        own, Shifts.of(found.slots, task), model, limit, n_prompts, draw.at(0, f"{draw.name}/flat")
     )
     return at, theirs, model_s
 
@@ -107,12 +110,12 @@ def shifted(
     return rows
 
 
-def induced_weights(found: Identified, model: Any, draw: Draw) -> Weights:
+def induced_weights(found: Identified, model: Any, draw: Draw, most: int = N_CONTEXTS) -> Weights:
     """Weights by least squares at 4 D fresh queries, which are queries of other prompts of the same task."""
     prompt = found.slots.prompt
     dim = prompt.x.shape[-1]
     n_queries = 4 * dim
-    n = min(N_CONTEXTS, prompt.x.shape[1])
+    n = min(most, max(16, N_QUERIES // n_queries), prompt.x.shape[1])
     picks = torch.arange(n * n_queries) % prompt.x.shape[1]
     picks = (picks.view(n_queries, n) + 1 + torch.arange(n)).T % prompt.x.shape[1]
     queries = prompt.x_query[0, picks]  # n, Q, D
@@ -169,10 +172,13 @@ def collect(
     shifts: Mapping[str, Any], draw: Draw,
 ) -> Evidence:  # fmt: skip
     """Everything beside the first verdicts."""
+    n_flat, n_contexts = (FEW, FEW) if question.quick else (N_FLAT, N_CONTEXTS)
+    if question.quick:
+        shifts = dict(list(shifts.items())[:FEW])
     return Evidence(
         found,
         separate(found, model, task, question, reaches, draw) if reaches else (),
-        responses(found, model, task, draw),
+        responses(found, model, task, draw, n_flat),
         shifted(found, model, shifts, question.n_prompts, draw),
-        induced_weights(found, model, draw),
+        induced_weights(found, model, draw, n_contexts),
     )

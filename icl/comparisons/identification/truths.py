@@ -29,8 +29,6 @@ from icl.algorithms.ridge import Ridge
 from icl.core import Prompt
 from icl.rng import Draw
 
-NOISE = 0.01  # standard deviation of what is added to a guess, over that of the labels
-
 
 @dataclass(frozen=True)
 class Says0:
