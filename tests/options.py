@@ -26,6 +26,7 @@ FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_trans
     "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
     "two_patch": ("task=two_patch", "model=patch_attention", "objective=logistic"),
     "token_separation": ("task=token_separation", "model=single_query_attention", "objective=logistic"),
+    "random_sequences": ("task=random_sequences", "model=kernel_attention"),
     "zipf_classes": ("task=zipf_classes", *_CLASSES), "zipf_bigrams": ("task=zipf_bigrams", *_CLASSES),
 }  # fmt: skip
 

@@ -84,8 +84,8 @@ def judge(claims: Mapping[str, Claim], numbers: Mapping[str, Any], seeds: Sequen
     return judgements
 
 
-def seedwise(values: Sequence[float | None]) -> tuple[float, ...]:
-    """One number a seed; the null of JSON is nan."""
+def seedwise(values: Any) -> tuple[float, ...]:
+    """One number a seed, of a list or a tensor; the null of JSON is nan."""
     return tuple(math.nan if value is None else float(value) for value in values)
 
 

@@ -130,6 +130,7 @@ def test_record_has_the_documented_keys_and_no_nan():
         "log_x",
         "log_y",
         "model",
+        "model_label",
         "reference",
         "reference_label",
         "note",

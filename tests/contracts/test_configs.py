@@ -90,8 +90,14 @@ def small_parts(name):
     return ("model=causal_lm_tiny", "task=label_words_tiny", "task.n_demos=2") if "llm" in cfg.tags else ()
 
 
+def by_cost(name: str) -> object:
+    """Two steps at the sizes of a GPU take long on a CPU."""
+    tags = OmegaConf.load(conf_dir() / "experiment" / f"{name}.yaml").get("tags", [])
+    return pytest.param(name, marks=pytest.mark.slow) if "gpu" in tags else name
+
+
 @pytest.mark.filterwarnings("ignore::icl.theory.stability.UnstableSteps")  # after two steps everything diverges
-@pytest.mark.parametrize("name", options("experiment"))
+@pytest.mark.parametrize("name", [by_cost(name) for name in options("experiment")])
 def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch):
     cfg = composed(f"experiment={name}", "debug=tiny", f"paths.outputs={tmp_path}", *small_parts(name))
     validate(cfg)
