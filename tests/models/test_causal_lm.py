@@ -148,6 +148,11 @@ def test_files_that_are_no_causal_language_model(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(ValueError, match="is not a causal language model"):
         CausalLm(name=str(tmp_path)).weights()
+
+
+def test_a_broken_gguf_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("gguf", reason="needs the extra llm")
+    monkeypatch.setenv("ICL_CACHE", str(tmp_path / "cache"))
     gguf = tmp_path / "broken.gguf"
     gguf.write_bytes(b"GGUF but no more")
     with pytest.raises(ValueError, match="GGUF"):
