@@ -85,8 +85,13 @@ class KnownAlgorithms:
                 counts[truth].values()
             )
 
-        found = torch.tensor([share(t, "right") + counts[t].get(OPEN, 0) / sum(counts[t].values()) for t in counts])
-        shares = {kind: torch.tensor([share(t, kind) for t in counts]).double() for kind in ("right", "open", "wrong")}
+        found = torch.tensor(
+            [share(t, "right") + counts[t].get(OPEN, 0) / sum(counts[t].values()) for t in counts], dtype=torch.float64
+        )
+        shares = {
+            kind: torch.tensor([share(t, kind) for t in counts], dtype=torch.float64)
+            for kind in ("right", "open", "wrong")
+        }
         said = sorted({name for row in counts.values() for name in row})
         confusion = Curve(
             kind="map", title="What identification says to a known algorithm", x_label="verdict", y_label="truth",
@@ -96,7 +101,7 @@ class KnownAlgorithms:
         return Measured(
             numbers={
                 "rate": one(shares["right"].mean()), "lowest_rate": one(shares["right"].min()),
-                "found_rate": one(found.double().mean()), "lowest_found_rate": one(found.double().min()),
+                "found_rate": one(found.mean()), "lowest_found_rate": one(found.min()),
                 "wrong_rate": one(shares["wrong"].mean()), "undecided_rate": one(shares["open"].mean()),
             },
             curves={"confusion": confusion},
