@@ -9,7 +9,7 @@ from icl.reporting import canvas
 from icl.reporting.page import Panel, number, words
 
 ROOM = 90  # cells, up to which the numbers are written into them
-TICKS = 12  # names an axis, at most
+TICKS, NAMES = 12, 24  # numbers an axis, at most; names, of which none can be guessed from its neighbours
 ROW = 0.34  # inches
 
 
@@ -28,10 +28,14 @@ def measured_map(key: str, curve: Mapping[str, Any]) -> Panel | None:
                         interpolation="nearest")  # fmt: skip
     axes.spines[:].set_visible(False)
     for axis, labels in ((axes.xaxis, curve["x"]), (axes.yaxis, curve["y"])):
-        shown = range(0, len(labels), -(-len(labels) // TICKS))
+        most = NAMES if isinstance(labels[0], str) else TICKS
+        shown = range(0, len(labels), -(-len(labels) // most))
         axis.set_ticks(list(shown), [_label(labels[i]) for i in shown])
     if max(len(_label(name)) for name in curve["x"]) > 4:
-        axes.tick_params(axis="x", labelrotation=45)
+        axes.tick_params(axis="x", labelrotation=90)
+    for which, labels in (("x", curve["x"]), ("y", curve["y"])):
+        if len(labels) > TICKS:
+            axes.tick_params(axis=which, labelsize=canvas.FONT - 4)
     if rows * columns <= ROOM:
         _write(axes, values, image)
     else:
@@ -48,7 +52,7 @@ def measured_map(key: str, curve: Mapping[str, Any]) -> Panel | None:
 
 
 def _label(name: Any) -> str:
-    return name if isinstance(name, str) else canvas.tick(float(name))
+    return name.replace("_", " ") if isinstance(name, str) else canvas.tick(float(name))
 
 
 def _write(axes: Any, values: canvas.Array, image: Any) -> None:
