@@ -24,6 +24,11 @@ def members(run: Run) -> list[int]:
     return list(range(cfg.seed, cfg.seed + cfg.n_seeds))
 
 
+def own_draw(run: Run, draw: Draw) -> Draw:
+    """The streams of those seeds, where `draw` is."""
+    return Draw(members(run), draw.name, device=draw.device)
+
+
 def translating(run: Run) -> Any:
     """The run's task without its curriculum: new strings, all rules shown.
 

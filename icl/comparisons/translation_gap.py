@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.translated import by_snapshot, interval, members, shares, translating
+from icl.comparisons.translated import by_snapshot, interval, own_draw, shares, translating
 from icl.rng import Draw
 from icl.runs import Run
 
@@ -21,7 +21,7 @@ class TranslationGap:
 
     def measure_runs(self, run: Run, reference: Run, draw: Draw) -> Measured:
         fixed = replace(translating(run), books="fixed")
-        own, without = Draw(members(run), draw.name), replace(fixed, dropout=1.0)
+        own, without = own_draw(run, draw), replace(fixed, dropout=1.0)
         model, other = (shares(r.model, without, own, self.n_prompts)[0] for r in (run, reference))
         curves = {}
         n = min(self.n_curve_prompts, self.n_prompts)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.translated import members
+from icl.comparisons.translated import own_draw
 from icl.comparisons.walk import cut
 from icl.core import Sample
 from icl.models.surrogate_mlt import SurrogateMlt
@@ -51,7 +51,7 @@ class GradientAccuracy:
     def measure_run(self, run: Run, draw: Draw) -> Measured:
         task = replace(run.task, dropout=0.0, one_by_one=False, wrong=False, pool=None, held_out=0,
                        n_characters=self.n_characters or 8 * run.task.n_pairs)  # fmt: skip
-        own, books = Draw(members(run), draw.name, dtype=draw.dtype), range(1, task.n_levels + 1)
+        own, books = replace(own_draw(run, draw), dtype=draw.dtype), range(1, task.n_levels + 1)
         by_batch = self._surface([(rate, 1, batch) for batch in self.batches for rate in self.rates], task, own)
         by_book = self._surface([(rate, n, self.books_batch) for n in books for rate in self.book_rates], task, own)
         by_batch = by_batch.unflatten(1, (len(self.batches), -1))
@@ -87,7 +87,7 @@ def left_out(task: Any, own: Draw, rate: float, books: int, draws: int) -> Bool[
     """Where a rule is left out: max(1, rate n²) rules of each of the first `books` books."""
     n2 = task.n_pairs
     order = own.at(1).uniform(draws, task.n_levels, n2).argsort(-1).argsort(-1)
-    affected = torch.arange(task.n_levels) < books
+    affected = torch.arange(task.n_levels, device=order.device) < books
     return (order < max(1, round(rate * n2))) & affected[:, None]
 
 
@@ -101,7 +101,7 @@ def named_rules(task: Any, sample: Sample, out: Bool[Tensor, "M K d n2"]) -> Int
         t.unflatten(1, (draws, -1)).flatten(0, 1) for t in (prompt.keys, prompt.values, prompt.source, sample.target)
     )
     shown = ~out.flatten(2).flatten(0, 1)[:, None].expand(-1, keys.shape[1], -1).gather(2, keys)
-    model = SurrogateMlt(n_letters=task.n_letters, n_levels=task.n_levels, n_seeds=n_seeds * draws)
+    model = SurrogateMlt(n_letters=task.n_letters, n_levels=task.n_levels, n_seeds=n_seeds * draws, device=keys.device)
     loss = Answer()(model, Sample(Rules(keys, values, shown, source), target, None))
     (gradient,) = torch.autograd.grad(loss.sum(), [model.W])
     return (-gradient[:, 0]).argmax(1).unflatten(0, (n_seeds, draws))

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from icl.comparisons.measured import Measured
-from icl.comparisons.translated import members, translating
+from icl.comparisons.translated import own_draw, translating
 from icl.core import last_step
 from icl.rng import Draw
 from icl.runs import Run
@@ -26,7 +26,7 @@ class HeldOutRules:
 
     @torch.no_grad()
     def measure_run(self, run: Run, draw: Draw) -> Measured:
-        own, trained = Draw(members(run), draw.name), run.task
+        own, trained = own_draw(run, draw), run.task
         if not getattr(trained, "held_out", 0):
             raise ValueError("no rule was held out; it needs task.held_out >= 1")
         task = replace(translating(run), dropout=1.0)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.translated import members, translating
+from icl.comparisons.translated import own_draw, translating
 from icl.core import Sample, last_step
 from icl.rng import Draw
 from icl.runs import Run
@@ -45,7 +45,7 @@ class PhrasebookStorage:
         if step != 0 or before is None:
             raise ValueError("there is no snapshot of step 0, the start; state train.snapshot_at=[0]")
         task = replace(translating(run), books="fixed")
-        sample = task.sample(self.n_prompts, Draw(members(run), draw.name, dtype=draw.dtype))
+        sample = task.sample(self.n_prompts, replace(own_draw(run, draw), dtype=draw.dtype))
         model, n_layers = run.model, len(run.model.lm.model.layers)
         trained, start = ({k: v.clone() for k, v in m.state_dict().items()} for m in (model, before))
         accuracy = []

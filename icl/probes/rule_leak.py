@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.translated import members, translating
+from icl.comparisons.translated import own_draw, translating
 from icl.rng import Draw
 from icl.runs import Run
 
@@ -47,7 +47,7 @@ class RuleLeak:
         task = translating(run)
         if not hasattr(run.model, "asked_for_rules"):
             raise ValueError(f"{type(run.model).__name__} cannot be asked for a rule; it needs model=llama_translator")
-        books = task.fixed_books(Draw(members(run), draw.name))
+        books = task.fixed_books(own_draw(run, draw))
         logits = run.model.asked_for_rules(as_source=self.shown_as == "source")  # (M, d, n², d n²)
         found = {name: value.double() for name, value in read_out(logits, books).items()}
         numbers, intervals = {}, {}

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from icl.comparisons.learning_time import first_of_all, shares_held
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.translated import looked_up, members, shares, translating
+from icl.comparisons.translated import looked_up, own_draw, shares, translating
 from icl.rng import Draw
 from icl.runs import Run
 
@@ -26,7 +26,7 @@ class RulesLearned:
 
     def measure_run(self, run: Run, draw: Draw) -> Measured:
         at, share = shares_held(run)
-        steps, own = first_of_all(at, share), Draw(members(run), draw.name)
+        steps, own = first_of_all(at, share), own_draw(run, draw)
         without = replace(translating(run), dropout=1.0)
         numbers = {
             "share": share[:, -1],

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from icl.comparisons.measured import Curve, Measured
-from icl.comparisons.translated import by_snapshot, interval, members, shares, translating
+from icl.comparisons.translated import by_snapshot, interval, own_draw, shares, translating
 from icl.rng import Draw
 from icl.runs import Run
 
@@ -28,7 +28,7 @@ class Translation:
     n_curve_prompts: int = 128
 
     def measure_run(self, run: Run, draw: Draw) -> Measured:
-        task, own = translating(run), Draw(members(run), draw.name)
+        task, own = translating(run), own_draw(run, draw)
         fixed = replace(task, books="fixed")
         fresh_task = replace(task, books="fresh")
         fresh = shares(run.model, fresh_task, own, self.n_prompts, every_level=True)
