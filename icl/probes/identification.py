@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from icl.comparisons.identification.figures import NUMBERS, curves, numbers
-from icl.comparisons.identification.identify import Question, identify
+from icl.comparisons.identification.identify import identify
+from icl.comparisons.identification.question import Question
 from icl.comparisons.identification.report import Evidence, collect
 from icl.comparisons.measured import Measured
 from icl.rng import Draw

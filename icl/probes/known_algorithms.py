@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.comparisons.identification.identify import Question, identify
+from icl.comparisons.identification.identify import identify
+from icl.comparisons.identification.question import Question
 from icl.comparisons.identification.truths import TRUTHS, Noisy
 from icl.comparisons.identification.verdict import Verdict
 from icl.comparisons.measured import Curve, Measured

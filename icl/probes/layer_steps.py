@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl.comparisons.identification.filters import GradientDescentOnSum, IterativeNewton
-from icl.comparisons.identification.identify import Identified, Question, identify
+from icl.comparisons.identification.identify import Identified, identify
 from icl.comparisons.identification.layers import layers_of
+from icl.comparisons.identification.question import Question
 from icl.comparisons.identification.similarity import errors, similarity_of_errors
 from icl.comparisons.measured import Curve, Measured
 from icl.rng import Draw

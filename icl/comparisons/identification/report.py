@@ -10,7 +10,8 @@ from torch import Tensor
 
 from icl.comparisons.identification.filters import LEAST_SQUARES
 from icl.comparisons.identification.fitting import within
-from icl.comparisons.identification.identify import LIMIT, Identified, Question, judged_by
+from icl.comparisons.identification.identify import LIMIT, Identified, judged_by
+from icl.comparisons.identification.question import Question
 from icl.comparisons.identification.separation import Shifts, Spectrum, response, separating
 from icl.comparisons.identification.similarity import (
     fitted_weights,

@@ -8,7 +8,8 @@ import torch
 from icl.algorithms.gradient_descent import GradientDescent
 from icl.algorithms.iterative_newton import IterativeNewton
 from icl.algorithms.ridge import Ridge
-from icl.comparisons.identification.identify import Question, identify
+from icl.comparisons.identification.identify import identify
+from icl.comparisons.identification.question import Question
 from icl.comparisons.identification.report import Evidence, separate
 from icl.config import ConfigError
 from icl.constructions.linear_attention_as_gd import linear_attention_as_gd, linear_attention_as_gd_plus_plus
