@@ -109,6 +109,15 @@ class Decoders:
             h = self.through(layer, h)
         return self.through(self.layers[-1], h, only_x=only_x)
 
+    def stream(
+        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], n_layers: int | None = None
+    ) -> list[Float[Tensor, "m B S E"]]:
+        """The tokens after 0..n_layers layers, by default all."""
+        stream = [self.embed(x, y)]
+        for layer in self.layers[:n_layers]:
+            stream.append(self.through(layer, stream[-1]))
+        return stream
+
     def through(self, layer: Layer, h: Float[Tensor, "m B S E"], *, only_x: bool = False) -> Float[Tensor, "m B S2 E"]:
         """One layer."""
         return layer(h, self.n_heads, kernel=self.kernel, only_x=only_x)
@@ -116,6 +125,10 @@ class Decoders:
     def affine(self, n: Float[Tensor, "m B S E"]) -> Float[Tensor, "m B S E"]:
         """The other half of the final LayerNorm, g ⊙ n + s."""
         return torch.addcmul(self.p["shift"][:, None], n, self.p["gain"][:, None])
+
+    def read(self, h: Float[Tensor, "m B P E"]) -> Float[Tensor, "m B P"]:
+        """The read-out of tokens, through the final LayerNorm."""
+        return self.guess(normed(h))
 
     def guess(self, n: Float[Tensor, "m B P E"]) -> Float[Tensor, "m B P"]:
         """The read-out of tokens that went through the first half of the final LayerNorm."""

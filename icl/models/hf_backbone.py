@@ -7,6 +7,7 @@ References:
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,19 +17,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from icl.core import Prompt
-from icl.models.arguments import depth
-from icl.models.decoder_predictor import PositionPredictor
+from icl.models.decoder_predictor import LayeredPredictor, Stream
 from icl.models.first_values import check_seeds
 from icl.models.gpt import POSITION_STD, check_sizes
 from icl.rng import Draw
 
 
-class HfBackbone(PositionPredictor):
+class HfBackbone(LayeredPredictor):
     """Tokens x_1, (y_1, 0, ..), x_2, .. through a linear read-in, a causal backbone, and a read-out at every x.
 
-    A step is a layer, as in `Transformer`: entry l is the read-out of the final norm of layer l, entry 0 is 0. The
-    parameters carry the leading axis M like those of every model here; the members run one after the other, for the
-    modules of Hugging Face know no bank. Their own token embedding is not used, and is no parameter.
+    A step is a layer, read out through the final norm, as in `Transformer`. The parameters carry the leading axis M
+    like those of every model here; the members run one after the other, for the modules of Hugging Face know no bank.
+    Their own token embedding is not used, and is no parameter.
 
     First values are those of `torch.nn.Linear`, norms the identity, learned positions N(0, 0.02²); with `init_std`
     weights are normal with that deviation and biases 0 (0.02 in GPT-2, which leaves narrow models on a plateau).
@@ -105,21 +105,15 @@ class HfBackbone(PositionPredictor):
         """One: they run one after the other anyway, and each then frees its activations before the next."""
         return 1
 
-    def every_prefix(
-        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
-    ) -> Float[Tensor, "T M B P"]:
-        """The guess at every position after 0..steps layers.
-
-        Raises:
-            ValueError: `steps` < 0, or more than the layers.
-        """
-        steps = depth(steps, self.n_layers)
-        members = [self._after_layers(w, tokens, steps) for w, tokens in self._members(x, y)]
-        return torch.stack(members, 1)
+    def streams(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], steps: int) -> Iterator[Stream]:
+        """Behind the final norm, which the last hidden state of Hugging Face has seen already."""
+        for w, tokens in self._members(x, y):
+            stream = [h[None] for h in self._normed_layers(w, tokens)]
+            yield stream[: steps + 1], partial(_read_out, w)
 
     def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
         """`every_prefix(x, y)[-1]`, without the read-outs of the other layers."""
-        found = [_read_out(w, self._run(w, tokens).last_hidden_state) for w, tokens in self._members(x, y)]
+        found = [_read_out(w, self._run(w, tokens).last_hidden_state[:, ::2]) for w, tokens in self._members(x, y)]
         return torch.stack(found)
 
     def _members(self, x: Tensor, y: Tensor) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
@@ -140,17 +134,16 @@ class HfBackbone(PositionPredictor):
         own = {name: value for name, value in w.items() if not name.startswith("read_")}
         return functional_call(self._backbone[0], own, (), {"inputs_embeds": tokens, "use_cache": False, **options})
 
-    def _after_layers(self, w: dict[str, Tensor], tokens: Tensor, steps: int) -> Float[Tensor, "T B P"]:
+    def _normed_layers(self, w: dict[str, Tensor], tokens: Tensor) -> list[Float[Tensor, "B S E"]]:
+        """The tokens, and the final norm of those after every layer."""
         run = self._run(w, tokens, output_hidden_states=True)
         norm = self._backbone[0].get_submodule(self.FINAL_NORM)
         own = {name: w[f"{self.FINAL_NORM}.{name}"] for name, _ in norm.named_parameters()}
-        between = [functional_call(norm, own, (h,)) for h in run.hidden_states[1:-1]]
-        found = [_read_out(w, h) for h in [*between, run.last_hidden_state]]
-        return torch.stack([torch.zeros_like(found[0]), *found[:steps]])
+        return [tokens, *(functional_call(norm, own, (h,)) for h in run.hidden_states[1:-1]), run.last_hidden_state]
 
 
-def _read_out(w: dict[str, Tensor], h: Float[Tensor, "B S E"]) -> Float[Tensor, "B P"]:
-    return F.linear(h[:, ::2], w["read_out.weight"], w["read_out.bias"])[..., 0]
+def _read_out(w: dict[str, Tensor], h: Float[Tensor, "*B P E"]) -> Float[Tensor, "*B P"]:
+    return F.linear(h, w["read_out.weight"], w["read_out.bias"])[..., 0]
 
 
 def _identity(parameter: Tensor, name: str) -> Tensor:

@@ -5,23 +5,22 @@ References:
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.models.arguments import depth
-from icl.models.decoder_predictor import PositionPredictor
-from icl.models.gpt import GPT, check_sizes
+from icl.models.arguments import at_least_one
+from icl.models.decoder_predictor import DecoderPredictor, LayeredPredictor, Stream
 from icl.models.gpt_layers import Decoders, Layer, normed
 from icl.models.matmul_route import attention
-from icl.rng import Draw
 
 Kind = Literal["momentum", "previous"]
 
 
-class MomentumAttention(PositionPredictor):
+class MomentumAttention(LayeredPredictor, DecoderPredictor):
     """Every head gives token t, beside what it attends to among the tokens i <= t,
 
         momentum   Σ_{i<t} η^{t−i} v_i       the source's; as a recurrence s_t = η (s_{t−1} + v_{t−1}), s_1 = 0
@@ -32,7 +31,7 @@ class MomentumAttention(PositionPredictor):
         interleaved   x_1, (y_1, 0, ..), x_2, ..: a label is the neighbour of its input, and to pair them is to copy
         paired        (x_t, x_{t−1}, y_{t−1}), zeros before the first: nothing has to be copied
 
-    The guess of y_t is read at the token that holds x_t. Entry l of a trajectory is the read-out after layer l.
+    The guess of y_t is read at the token that holds x_t.
     """
 
     def __init__(
@@ -50,49 +49,27 @@ class MomentumAttention(PositionPredictor):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__()
-        check_sizes(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads, n_seeds=n_seeds)
+        at_least_one(dim=dim)
         if not (0 <= eta < 1 and math.isfinite(eta)):
             raise ValueError(f"eta={eta} must be in [0, 1)")
         if kind not in ("momentum", "previous") or tokens not in ("interleaved", "paired"):
             raise ValueError(f"kind={kind}, tokens={tokens} must be momentum or previous, interleaved or paired")
-        self.dim, self.n_layers, self.eta, self.kind, self.paired = dim, n_layers, eta, kind, tokens == "paired"
-        size = 2 * dim + 1 if self.paired else dim
-        self.every = 1 if self.paired else 2  # tokens a pair: x stands at every second, or at each
-        self.gpt = GPT(dim=size, n_tokens=self.every * n_context + 1, n_layers=n_layers, width=width, n_heads=n_heads,
-                       n_seeds=n_seeds, device=device, dtype=dtype, tokens_a_pair=self.every)  # fmt: skip
+        paired = tokens == "paired"
+        size, tokens_a_pair = (2 * dim + 1, 1) if paired else (dim, 2)
+        super().__init__(dim=size, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads,
+                         n_seeds=n_seeds, device=device, dtype=dtype, tokens_a_pair=tokens_a_pair)  # fmt: skip
+        self.dim, self.eta, self.kind, self.paired = dim, eta, kind, paired
 
-    def reset(self, draw: Draw) -> None:
-        """First values; `GPT.reset`."""
-        self.gpt.reset(draw)
-
-    def every_prefix(
-        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
-    ) -> Float[Tensor, "T M B P"]:
-        """The guess at every position after 0..steps layers.
-
-        Raises:
-            ValueError: `steps` < 0, or more than the layers.
-        """
-        steps = depth(steps, self.n_layers)
-        parts = []
+    def streams(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], steps: int) -> Iterator[Stream]:
         for decoders, x_part, y_part in self._chunks(x, y):
-            h = self._embed(decoders, x_part, y_part)
-            guesses = [h.new_zeros(h.shape[0], *x.shape[1:3])]
-            for layer in decoders.layers[:steps]:
-                h = self._layer(layer, h, 1)
-                guesses.append(decoders.guess(normed(h[:, :, :: self.every])))
-            parts.append(torch.stack(guesses))
-        return torch.cat(parts, dim=1)
+            yield self._stream(decoders, x_part, y_part, steps), decoders.read
 
     def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
         """`every_prefix(x, y)[-1]`: the last layer at the places of x alone."""
         parts = []
         for decoders, x_part, y_part in self._chunks(x, y):
-            h = self._embed(decoders, x_part, y_part)
-            for layer in decoders.layers[:-1]:
-                h = self._layer(layer, h, 1)
-            parts.append(decoders.guess(normed(self._layer(decoders.layers[-1], h, self.every))))
+            h = self._stream(decoders, x_part, y_part, self.n_layers - 1)[-1]
+            parts.append(decoders.read(self._layer(decoders.layers[-1], h, self.tokens_a_pair)))
         return torch.cat(parts, dim=0)
 
     def carried(self, n_tokens: int, like: Tensor) -> Float[Tensor, "S S"]:
@@ -107,6 +84,13 @@ class MomentumAttention(PositionPredictor):
             return self.gpt.chunks(x, y)
         before = [torch.cat([torch.zeros_like(t[:, :, :1]), t[:, :, :-1]], 2) for t in (x, y[..., None])]
         return self.gpt.chunks(torch.cat([x, *before], dim=-1), y)
+
+    def _stream(self, decoders: Decoders, x: Tensor, y: Tensor, steps: int) -> list[Float[Tensor, "m B S E"]]:
+        """The tokens after 0..steps layers."""
+        stream = [self._embed(decoders, x, y)]
+        for layer in decoders.layers[:steps]:
+            stream.append(self._layer(layer, stream[-1], 1))
+        return stream
 
     def _embed(self, decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "m B S E"]:
         if not self.paired:

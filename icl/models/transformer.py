@@ -4,24 +4,23 @@ References:
     Garg et al. 2022, What can transformers learn in-context?, arXiv:2208.01066
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.models.arguments import depth
 from icl.models.attention_kernels import Kernel
-from icl.models.decoder_predictor import DecoderPredictor
+from icl.models.decoder_predictor import DecoderPredictor, LayeredPredictor, Stream
 from icl.models.gpt_layers import Decoders, normed
 
 
-class Transformer(DecoderPredictor):
+class Transformer(LayeredPredictor, DecoderPredictor):
     """Tokens x_1, (y_1, 0, ..), x_2, .. of width E go through L causal layers; a step is a layer.
 
-    Entry l of a trajectory is what the trained read-out says to the tokens after layer l, through the final LayerNorm
-    (for l < L nothing trained it to say anything); entry 0 is 0. The stack is untied and has no step beyond its last;
-    `passes` goes through the whole of it again. `attention` is softmax, linear or gaussian (`attention_kernels`).
+    The read-out of a layer goes through the final LayerNorm. `passes` goes through the whole stack again. `attention`
+    is softmax, linear or gaussian (`attention_kernels`).
     """
 
     n_passes: ClassVar[int] = 1
@@ -42,16 +41,9 @@ class Transformer(DecoderPredictor):
         super().__init__(dim=dim, n_context=n_context, n_layers=n_layers, width=width, n_heads=n_heads,
                          n_seeds=n_seeds, device=device, dtype=dtype, kernel=attention)  # fmt: skip
 
-    def every_prefix(
-        self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], *, steps: int | None = None
-    ) -> Float[Tensor, "T M B P"]:
-        """The guess at every position after 0..steps layers, in one pass.
-
-        Raises:
-            ValueError: `steps` < 0, or more than the layers.
-        """
-        steps = depth(steps, self.n_layers)
-        return torch.cat([_after_layers(*part, steps) for part in self.gpt.chunks(x, y)], dim=1)
+    def streams(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"], steps: int) -> Iterator[Stream]:
+        for decoders, x_part, y_part in self.gpt.chunks(x, y):
+            yield decoders.stream(x_part, y_part, steps), decoders.read
 
     def last_every_prefix(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "M B P"]:
         """`every_prefix(x, y)[-1]`, without the read-outs of the other layers."""
@@ -59,7 +51,7 @@ class Transformer(DecoderPredictor):
 
     def hidden(self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]) -> Float[Tensor, "L1 M B S E"]:
         """The residual stream after 0..L layers, x at the even tokens and y at the odd ones."""
-        return torch.cat([_stream(*part) for part in self.gpt.chunks(x, y)], dim=1)
+        return torch.cat([torch.stack(stream) for stream, _ in self.streams(x, y, self.n_layers)], dim=1)
 
     def attention_weights(
         self, x: Float[Tensor, "#M B P D"], y: Float[Tensor, "#M B P"]
@@ -74,24 +66,8 @@ class Transformer(DecoderPredictor):
         return torch.cat([_after_stacks(*part, n) for part in self.gpt.chunks(x, y)], dim=1)
 
 
-def _after_layers(decoders: Decoders, x: Tensor, y: Tensor, steps: int) -> Float[Tensor, "T m B P"]:
-    h = decoders.embed(x, y)
-    guesses = [h.new_zeros(h.shape[0], *x.shape[1:3])]
-    for layer in decoders.layers[:steps]:
-        h = decoders.through(layer, h)
-        guesses.append(decoders.guess(normed(h[:, :, ::2])))
-    return torch.stack(guesses)
-
-
-def _stream(decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "L1 m B S E"]:
-    stream = [decoders.embed(x, y)]
-    for layer in decoders.layers:
-        stream.append(decoders.through(layer, stream[-1]))
-    return torch.stack(stream)
-
-
 def _weights(decoders: Decoders, x: Tensor, y: Tensor) -> Float[Tensor, "L m B H S S"]:
-    stream = _stream(decoders, x, y)
+    stream = decoders.stream(x, y, len(decoders.layers) - 1)
     return torch.stack(
         [layer.weights(h, decoders.n_heads, decoders.kernel) for layer, h in zip(decoders.layers, stream)]
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from icl.comparisons.measured import Curve, Measured
 from icl.comparisons.walk import cut
 from icl.config import ConfigError
-from icl.models.gpt_layers import Decoders, normed
+from icl.models.gpt_layers import Decoders
 from icl.rng import Draw
 
 GROUPS = {"labels": slice(1, None, 2), "inputs": slice(0, -1, 2), "query": slice(-1, None)}
@@ -76,7 +76,7 @@ def _patched(
     places: list[slice],
 ) -> Float[Tensor, "L1 R m"]:  # fmt: skip
     """What is restored by every layer's activations at every place."""
-    clean, corrupted = (_stream(decoders, x, labels) for labels in (y, other))
+    clean, corrupted = (decoders.stream(x, labels) for labels in (y, other))
     mine, theirs = (_query_guess(decoders, stream[-1]) for stream in (clean, corrupted))
     change = mine - theirs
     rows = []
@@ -91,12 +91,5 @@ def _patched(
     return torch.stack(rows).unflatten(0, (len(clean), len(places)))
 
 
-def _stream(decoders: Decoders, x: Tensor, y: Tensor) -> list[Float[Tensor, "m B S E"]]:
-    stream = [decoders.embed(x, y)]
-    for layer in decoders.layers:
-        stream.append(decoders.through(layer, stream[-1]))
-    return stream
-
-
 def _query_guess(decoders: Decoders, h: Float[Tensor, "m B S E"]) -> Float[Tensor, "m B"]:
-    return decoders.guess(normed(h[:, :, -1:]))[..., 0]
+    return decoders.read(h[:, :, -1:])[..., 0]
