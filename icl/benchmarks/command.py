@@ -82,6 +82,7 @@ def parser() -> Parser:
     p.add_argument("--rounds", type=positive, help="(7)")
     p.add_argument("--seconds", type=seconds, help="for a candidate in a round (0.3)")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    p.add_argument("--graph", action="store_true", help="cuda: whole steps as graphs, against eager ones of torch.nn")
     p.add_argument("--dtype", default="fp32", choices=("fp32", "bf16"))
     p.add_argument("--json", type=Path, metavar="OUT.json", help="also write everything there, with the environment")
     return p
@@ -114,6 +115,10 @@ def chosen(asked: Any) -> list[str]:
     Raises:
         ConfigError: no such workload, or a size without meaning.
     """
+    if asked.graph:
+        if asked.workload is not None:
+            raise ConfigError(f"--graph is a set of its own: leave out {asked.workload!r}")
+        return ["graph"]
     if asked.workload is None:
         return list(WORKLOADS)
     if asked.workload not in WORKLOADS:
@@ -132,6 +137,8 @@ def settings_of(asked: Any) -> Any:
 
     if asked.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: this machine has no CUDA device (allowed here: cpu)")
+    if asked.graph and asked.device != "cuda":
+        raise ConfigError("--graph needs --device cuda")
     if asked.device == "cuda" and asked.clock == "cpu":
         raise ConfigError("--clock cpu: work on a GPU takes no CPU time; use --clock wall")
     torch.set_num_threads(asked.threads)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icl.benchmarks.settings import Settings
+from icl.benchmarks.steps import GRAPHED_STEPS
 from icl.benchmarks.timing import Candidate, Ratio, Table
 from icl.config import Train
 from icl.models.matmul_route import fast_matmul
@@ -92,16 +93,17 @@ def banks(settings: Settings, size: Size) -> Table:
 
 
 def step(
-    size: Size, *, fast: bool = False, device: str = "cpu", dtype: torch.dtype = torch.float32
+    size: Size, *, fast: bool = False, graph: bool = False, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Callable[[], None]:
-    """One step of the bank trainer at each call; `fast` takes the fast float32 route."""
+    """One step of the bank trainer at each call; `fast` takes the fast float32 route, `graph` one launch of CUDA."""
     model = Transformer(
         dim=size.dim, n_context=size.n_context, n_layers=size.n_layers, width=size.width, n_heads=size.n_heads,
         n_seeds=size.n_seeds, device=device, dtype=dtype,
     )  # fmt: skip
     seeds = list(range(size.n_seeds))
     model.reset(Draw(seeds, INIT, device=device, dtype=dtype))
-    train = Train(batch_size=size.batch_size, lr=1e-4, steps=2**40, n_snapshots=0)
+    train = Train(batch_size=size.batch_size, lr=1e-4, steps=GRAPHED_STEPS if graph else 2**40, n_snapshots=0,
+                  cuda_graph=graph)  # fmt: skip
     bank = Bank(task=size.task, model=model, objective=EveryPosition(), train=train, seeds=seeds)
     numbers = count()
 

@@ -17,6 +17,7 @@ import torch
 from icl.benchmarks.plain_block import PlainLoop
 from icl.benchmarks.processes import usages
 from icl.benchmarks.settings import Settings
+from icl.benchmarks.steps import GRAPHED_STEPS
 from icl.benchmarks.timing import Candidate, Ratio, Row, Spread, Table, Verdict
 from icl.config import Train
 from icl.models.looped_transformer import LoopedTransformer
@@ -108,16 +109,17 @@ def memory(settings: Settings) -> Table:
 
 
 def step(
-    size: Size, *, fast: bool = False, device: str = "cpu", dtype: torch.dtype = torch.float32
+    size: Size, *, fast: bool = False, graph: bool = False, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Callable[[], None]:
-    """One step of the bank trainer at each call; `fast` takes the fast float32 route."""
+    """One step of the bank trainer at each call; `fast` takes the fast float32 route, `graph` one launch of CUDA."""
     model = LoopedTransformer(
         dim=size.dim, n_context=size.n_context, n_loops=size.n_loops, width=size.width, n_heads=size.n_heads,
         checkpoint=size.checkpoint, n_seeds=size.n_seeds, device=device, dtype=dtype,
     )  # fmt: skip
     seeds = list(range(size.n_seeds))
     model.reset(Draw(seeds, INIT, device=device, dtype=dtype))
-    train = Train(batch_size=size.batch_size, lr=1e-4, steps=2**40, n_snapshots=0)
+    train = Train(batch_size=size.batch_size, lr=1e-4, steps=GRAPHED_STEPS if graph else 2**40, n_snapshots=0,
+                  cuda_graph=graph)  # fmt: skip
     objective = Window(n_loops=size.n_loops, window=size.n_loops)
     bank = Bank(task=size.task, model=model, objective=objective, train=train, seeds=seeds)
     numbers = count()

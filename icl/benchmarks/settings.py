@@ -34,6 +34,7 @@ class Settings:
     device: str = "cpu"
     dtype: str = "fp32"
     quick: bool = False
+    graph: bool = False  # CUDA: whole steps in one launch
 
     @cached_property
     def fast_route(self) -> bool:

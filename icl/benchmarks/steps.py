@@ -23,6 +23,7 @@ from icl.rng import Draw
 from icl.tasks.linear_regression import LinearRegression
 from icl.training.bank import INIT, Bank
 
+GRAPHED_STEPS = 2**18  # more than are ever timed: a graph reads its rates from a table of all steps
 CLIP = 0.001  # of von Oswald et al.; its cost is part of a step
 Guess = Callable[[LinearAttention, Prompt], Tensor]
 
@@ -55,16 +56,18 @@ def training_step(
     )
     seeds = list(range(n_members))
     model.reset(Draw(seeds, INIT, device=settings.device, dtype=settings.torch_dtype))
-    train = Train(batch_size=settings.B, clip=CLIP, stream=stream, steps=2**40, n_snapshots=0)
+    steps = GRAPHED_STEPS if settings.graph else 2**40
+    train = Train(batch_size=settings.B, clip=CLIP, stream=stream, steps=steps, n_snapshots=0,
+                  cuda_graph=settings.graph)  # fmt: skip
     bank = Bank(task=task, model=model, objective=objective or Last(), train=train, seeds=seeds)
-    steps = count()
+    numbers = count()
 
     def call() -> None:
-        bank.step(next(steps))
+        bank.step(next(numbers))
 
     def call_fast() -> None:
         with fast_matmul():
-            bank.step(next(steps))
+            bank.step(next(numbers))
 
     return call_fast if fast else call
 

@@ -21,12 +21,12 @@ from icl.config import Train
 from icl.config.machines import Accelerate
 from icl.core import Sample
 from icl.rng import Draw
-from icl.training.bank import INIT, Stopped, project
+from icl.training.bank import INIT, Stopped
 from icl.training.batches import DATA
 from icl.training.checkpoints import load_checkpoint, save_checkpoint
 from icl.training.curricula import Curriculum
 from icl.training.history import History, snapshot_steps, within
-from icl.training.optimizers import optimizer_of, schedule_factor
+from icl.training.optimizers import optimizer_of, project, schedule_factor
 from icl.training.progress import Progress
 from icl.training.sharded import accelerator_for, distribute, load_state, whole_state
 from icl.training.starts import load_start

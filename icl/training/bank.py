@@ -25,7 +25,7 @@ from icl.training.curricula import Curriculum
 from icl.training.graphed import GraphedStep
 from icl.training.history import History, snapshot_steps, within
 from icl.training.member_parts import MemberParts
-from icl.training.optimizers import BankOptimizer, schedule_factor
+from icl.training.optimizers import BankOptimizer, project, schedule_factor
 from icl.training.progress import Progress
 from icl.training.starts import load_start
 
@@ -156,13 +156,6 @@ class Bank:
         self.optimizer.load(tensors, n_updates=about["step"])
         self.history = History.of(tensors, about, self.device)
         return about["step"]
-
-
-def project(model: Any) -> None:
-    """Weights back to where the model allows them, if it has a `project_`; after every update."""
-    own = getattr(model, "project_", None)
-    if own is not None:
-        own()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from icl.rng import stream_seed
+from icl.training.optimizers import project
 
 WARM_UP = 3  # steps before a capture: libraries choose their algorithms and allocate
 
@@ -53,6 +54,7 @@ class GraphedStep:
             sample = batches(task, step) if batches.fixed else task.sample(self.bank.train.batch_size, draw)
         loss = objective(self.bank.model, sample)
         self.bank.optimizer.step_on_device(torch.autograd.grad(loss.sum(), self.bank.parameters))
+        project(self.bank.model)
         return loss.detach()
 
     def _capture(self, stage: tuple[Any, Any], step: int) -> None:

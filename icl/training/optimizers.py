@@ -13,6 +13,7 @@ equal to torch.optim member by member.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,7 @@ from icl.training.gradients import clip_coordinates, clip_norm_, clip_units, noi
 from icl.training.library import LibraryRule, library_class, options_of
 from icl.training.schedules import schedule_factor
 
-__all__ = ["BankOptimizer", "optimizer_of", "schedule_factor"]
+__all__ = ["BankOptimizer", "optimizer_of", "project", "schedule_factor"]
 
 
 class BankOptimizer:
@@ -179,3 +180,10 @@ def optimizer_of(loss: nn.Module, train: Train, options: Accelerate) -> torch.op
         return kind(loss.parameters(), **rates, **options_of(kind, train))
     own = {"momentum": train.momentum} if train.optimizer == "sgd" else {"betas": tuple(train.betas), "eps": train.eps}
     return kinds[train.optimizer](loss.parameters(), **rates, **own)
+
+
+def project(model: Any) -> None:
+    """Weights back to where the model allows them, if it has a `project_`; after every update."""
+    own = getattr(model, "project_", None)
+    if own is not None:
+        own()

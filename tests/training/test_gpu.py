@@ -6,9 +6,14 @@ import pytest
 import torch
 
 from icl.config import Train
+from icl.core import Prompt, Sample
 from icl.models.linear_attention import LinearAttention
+from icl.models.looped_transformer import LoopedTransformer
+from icl.models.transformer import Transformer
+from icl.objectives.every_position import EveryPosition
 from icl.objectives.last import Last
 from icl.objectives.population import Population
+from icl.objectives.window import Window
 from icl.rng import Draw
 from icl.tasks.linear_regression import LinearRegression
 from icl.training.bank import Bank, fit
@@ -23,6 +28,10 @@ def model_on(device: str, n_seeds: int = 3, **options) -> LinearAttention:
     return LinearAttention(dim=5, n_seeds=n_seeds, device=device, dtype=torch.float64, init_scale=1.0, **options)
 
 
+def on_gpu(prompt: Prompt) -> Prompt:
+    return Prompt(prompt.x.cuda(), prompt.y.cuda(), prompt.x_query.cuda())
+
+
 def test_a_member_draws_the_same_alone_and_in_a_bank():
     bank, lone = Draw([3, 7], "x", device="cuda"), Draw([7], "x", device="cuda")
     assert torch.equal(bank.normal(4, 5)[1:], lone.normal(4, 5))
@@ -35,9 +44,9 @@ def test_the_fast_forms_are_those_of_the_cpu(seeds, n_layers):
     cpu.reset(Draw(range(3), "init", dtype=torch.float64))
     gpu.load_state_dict(cpu.state_dict())
     prompt = TASK.sample(16, Draw(seeds, "prompt", dtype=torch.float64)).prompt
-    moved = type(prompt)(*(t.cuda() for t in (prompt.x, prompt.y, prompt.x_query)))
-    torch.testing.assert_close(gpu.last(moved).cpu(), cpu.last(prompt), **EXACT)
-    torch.testing.assert_close(gpu(moved).cpu(), cpu(prompt), **EXACT)
+    there = on_gpu(prompt)
+    torch.testing.assert_close(gpu.last(there).cpu(), cpu.last(prompt), **EXACT)
+    torch.testing.assert_close(gpu(there).cpu(), cpu(prompt), **EXACT)
 
 
 def test_population_training_is_that_of_the_cpu():
@@ -89,6 +98,79 @@ def test_a_step_in_a_graph_is_the_ordinary_step(optimizer, stream):
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(graphed.state_dict()[name], value, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(torch.stack(ours.loss), torch.stack(theirs.loss), rtol=1e-9, atol=1e-11)
+
+
+def small_models(device: str) -> dict:
+    """A model, a task and an objective each; float64."""
+    sizes = {"dim": 3, "n_context": 6, "width": 8, "n_heads": 2, "n_seeds": 3, "device": device, "dtype": torch.float64}
+    every = LinearRegression(dim=3, n_context=6, positions="every")
+    return {
+        "linear attention": (model_on(device), TASK, Last()),
+        "transformer": (Transformer(n_layers=2, **sizes), every, EveryPosition()),
+        "looped transformer": (LoopedTransformer(n_loops=4, **sizes), every, Window(n_loops=4, window=2)),
+        "population": (model_on(device), TASK, Population(task=TASK)),
+    }
+
+
+@pytest.mark.parametrize("name", ["transformer", "looped transformer"])
+def test_transformers_in_a_graph_and_on_the_cpu(name):
+    """The first loss is that of the CPU on the same prompts and weights; a graph trains as ordinary steps do."""
+    (cpu, task, objective), (gpu, _, _) = small_models("cpu")[name], small_models("cuda")[name]
+    cpu.reset(Draw(range(3), "init", dtype=torch.float64))
+    gpu.load_state_dict(cpu.state_dict())
+    sample = task.sample(16, Draw(range(3), "prompt", dtype=torch.float64))
+    torch.testing.assert_close(
+        objective(gpu, Sample(on_gpu(sample.prompt), sample.target.cuda())).cpu(), objective(cpu, sample), **EXACT
+    )
+    states = []
+    for cuda_graph in (False, True):
+        model, task, objective = small_models("cuda")[name]
+        fit(task, model, objective, replace(TRAIN, cuda_graph=cuda_graph), seeds=range(3))
+        states.append(model.state_dict())
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("name", ["linear attention", "transformer", "looped transformer", "population"])
+def test_a_step_never_waits_for_the_device(name, cuda_graph):
+    model, task, objective = small_models("cuda")[name]
+    recipe = replace(TRAIN, cuda_graph=cuda_graph)
+    bank = Bank(task=task, model=model, objective=objective, train=recipe, seeds=range(3))
+    bank.start()
+    for step in range(2):
+        bank.step(step)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(2, 12):  # a logged one among them
+            bank.step(step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_weights_stay_where_the_model_allows_them_in_a_graph():
+    class Bounded(LinearAttention):
+        @torch.no_grad()
+        def project_(self) -> None:
+            for weight in self.parameters():
+                weight.clamp_(-0.1, 0.1)
+
+    states = []
+    for cuda_graph in (False, True):
+        model = Bounded(dim=5, n_seeds=3, device="cuda", dtype=torch.float64, init_scale=1.0)
+        fit(TASK, model, Last(), replace(TRAIN, cuda_graph=cuda_graph), seeds=range(3))
+        states.append(model.state_dict())
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, rtol=1e-9, atol=1e-11)
+        assert value.abs().max() <= 0.1
+
+
+def test_half_precision_trains():
+    model = Transformer(dim=3, n_context=6, n_layers=2, width=16, n_heads=2, device="cuda", dtype=torch.bfloat16)
+    task = LinearRegression(dim=3, n_context=6, positions="every")
+    history = fit(task, model, EveryPosition(), replace(TRAIN, cuda_graph=True, steps=200), seeds=[0])
+    assert torch.stack(history.loss).isfinite().all()
+    assert history.loss[-1] < history.loss[0]
 
 
 def test_a_graphed_bank_goes_on_with_the_same_bits(tmp_path):
