@@ -5,7 +5,9 @@ models*steps a second; a large model against the card's matrix product in the sa
 for the device: every candidate is called once with torch's synchronisation alarm on.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -130,16 +132,26 @@ def asynchronous(call: Callable[[], object]) -> bool:
     """Whether a warm call leaves the device to itself; torch raises at anything that waits."""
     for _ in range(2):
         call()
-    torch.cuda.set_sync_debug_mode("error")
     try:
-        call()
+        with waiting_is_an_error():
+            call()
     except RuntimeError as error:
-        if "synchroniz" not in str(error).lower():
+        if "synchroniz" not in str(error):
             raise
         return False
+    return True
+
+
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
+    """torch raises at whatever waits for a CUDA device."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it does not see everything yet
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    return True
 
 
 def _at(goal: tuple[int, float], members: int) -> float | None:

@@ -97,7 +97,7 @@ class DisentangledTransformer(nn.Module):
         """h of all positions before any layer."""
         self._check(prompt)
         x = torch.cat([prompt.x, prompt.x_query[:, :, None]], 2)
-        at = torch.eye(self.n_context + 1).to(x)[: x.shape[2]].expand(*x.shape[:2], -1, -1)
+        at = torch.eye(self.n_context + 1, device=x.device, dtype=x.dtype)[: x.shape[2]].expand(*x.shape[:2], -1, -1)
         h = torch.cat([x, at], -1)
         return h.expand(max(self.W.shape[0], h.shape[0]), -1, -1, -1)
 

@@ -22,7 +22,7 @@ def last_of_two_layers(
     attention = first_attention(A1, x)
     copied = [(attention[:, :, h, :, :, None] * x[:, :, None]).sum(3) for h in range(heads)]
     pad = x.new_zeros(*x.shape[:3], A1.shape[2] - S - P)
-    at = torch.eye(P).to(x).expand(*x.shape[:2], P, P)
+    at = torch.eye(P, device=x.device, dtype=x.dtype).expand(*x.shape[:2], P, P)
     parts = [x, at, pad]
     for h in range(heads):
         parts += [copied[h], attention[:, :, h], pad]

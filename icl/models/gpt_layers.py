@@ -65,7 +65,7 @@ class Layer:
         qkv = torch.baddbmm(self.b_qkv, normed(h).flatten(1, 2), self.W_qkv)
         heads = (m * n_prompts, n_tokens, -1, n_heads, width // n_heads)
         q, k, _ = qkv.view(heads).permute(2, 0, 3, 1, 4)
-        units = torch.eye(n_tokens).to(q).expand(*q.shape[:2], -1, -1)
+        units = torch.eye(n_tokens, device=q.device, dtype=q.dtype).expand(*q.shape[:2], -1, -1)
         return attend(kernel, q, k, units).unflatten(0, (m, n_prompts))
 
     def _attended(

@@ -179,7 +179,7 @@ class LinearAttention(nn.Module):
         """(c P, Q, S, x, y, x_query) for the fast forms: tokens are columns, prompts the last axis."""
         P, Q = self.merged()
         c = 1 / max(prompt.x.shape[2], 1) if self.normalize else 1.0
-        identity = torch.eye(self.dim).to(self.w_init).expand(self.n_seeds, -1, -1)
+        identity = torch.eye(self.dim, device=self.w_init.device, dtype=self.w_init.dtype).expand(self.n_seeds, -1, -1)
         start = torch.cat([identity, -self.w_init], 1)
         x, y = prompt.x.permute(0, 3, 2, 1), self._labels(prompt).permute(0, 3, 2, 1)
         return c * P, Q, start, x, y, prompt.x_query.mT

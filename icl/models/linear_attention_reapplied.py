@@ -33,7 +33,7 @@ def reapply(
     size, dim = start.shape[1:]
     n_members, batch = max(start.shape[0], x.shape[0]), x.shape[-1]
     G, query = gram(tokens(x, y)), times(start, x_query)
-    Y = torch.eye(size).to(query)[dim:, :, None].expand(n_members, -1, -1, batch)
+    Y = torch.eye(size, device=query.device, dtype=query.dtype)[dim:, :, None].expand(n_members, -1, -1, batch)
     guesses = [-(Y * query[:, None]).sum(2)]
     for layer in layers:
         P_y = P[:, layer, dim:, :, None].expand(n_members, -1, -1, batch)

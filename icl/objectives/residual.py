@@ -72,7 +72,7 @@ def residual(
     steps: Float[Tensor, "#M L D D"], S: Float[Tensor, "#M D D B"], *, n_layers: int
 ) -> Float[Tensor, "M D D B"]:
     """R = (I − η_{L−1}ᵀ S) .. (I − η_0ᵀ S); a tied stack by squaring."""
-    identity = torch.eye(S.shape[1]).to(S)[None, :, :, None]
+    identity = torch.eye(S.shape[1], device=S.device, dtype=S.dtype)[None, :, :, None]
     if steps.shape[1] == 1:
         return power(identity - times(steps[:, 0].mT, S), n_layers)
     R = identity - times(steps[:, 0].mT, S)

@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot
 from icl.core import Prompt, Sample
 from icl.rng import Draw
 from icl.tasks import parent_maps
+from icl.tasks.constants import there
 
 LEAST = 1e-30  # a Gamma(0.1) number underflows in float32; a row of zeros would be no distribution
 
@@ -71,7 +72,7 @@ class CausalGraph:
     def parents(self, draw: Draw) -> Int[Tensor, "#M N K"]:
         """The graph of every member: that of its seed, at every step."""
         if self._fixed is not None:
-            return self._fixed[None].to(draw.device)
+            return there(self._fixed, draw.device)[None]
         return parent_maps.random_tree(draw.at(0, "graph").uniform(self.n_context))
 
     def sample(self, batch_size: int, draw: Draw) -> Sample:
@@ -107,7 +108,7 @@ def stationary(pi: Float[Tensor, "*b S S"]) -> Float[Tensor, "*b S"]:
 
     The squares are sums of elementwise products: thousands of tiny matrices are slow as matrix products.
     """
-    power = 0.5 * (pi + torch.eye(pi.shape[-1]).to(pi))
+    power = 0.5 * (pi + torch.eye(pi.shape[-1], device=pi.device, dtype=pi.dtype))
     for _ in range(12):
         power = (power[..., :, :, None] * power[..., None, :, :]).sum(-2)
     mean = power.mean(-2)

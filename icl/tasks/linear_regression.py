@@ -18,6 +18,7 @@ from torch import Tensor
 
 from icl.core import Prompt, Sample
 from icl.rng import Draw
+from icl.tasks.constants import there
 from icl.tasks.function_classes import quadratic, relu_network, sparse_mask
 from icl.tasks.linear_regression_law import GAMMA_SCALE, GAMMA_SHAPE
 from icl.tasks.linear_regression_theory import LinearRegressionTheory
@@ -83,7 +84,7 @@ class LinearRegression(LinearRegressionTheory):
             squares = GAMMA_SCALE * draw.gamma(GAMMA_SHAPE, self.n_context + 1, 1, batch_size)
             z = z * (squares.sqrt() / z.norm(dim=2, keepdim=True))
         if self.covariance_spectrum is not None:
-            z = self._x_root.to(z) @ z
+            z = there(self._x_root, z.device, z.dtype) @ z
         if self.input_scale != 1:
             z = z.mul_(self.input_scale)
         if self.n_active is not None:
@@ -110,7 +111,7 @@ class LinearRegression(LinearRegressionTheory):
             return self.weight_scale * relu_network(x, draw, self.n_hidden), None
         w = draw.normal(self.dim, x.shape[-1], *self._out)  # (M, D, B, *out)
         if self.w_covariance != "identity":
-            w = torch.einsum("ij,mj...->mi...", self._w_root.to(w), w)
+            w = torch.einsum("ij,mj...->mi...", there(self._w_root, w.device, w.dtype), w)
         if self.n_nonzero is not None:
             w = w * sparse_mask(self.n_nonzero, self.n_active or self.dim, draw, *w.shape[1:])
         w = w * self.weight_scale if self.weight_scale != 1 else w

@@ -122,4 +122,6 @@ class LinearRegressionLaw:
     def isotropic(self) -> bool:
         """Independent coordinates of x, and E w wᵀ = λI."""
         prior = self.w_covariance_matrix()
-        return self.covariance_spectrum is None and torch.equal(prior, prior[0, 0] * torch.eye(self.dim).to(prior))
+        return self.covariance_spectrum is None and torch.equal(
+            prior, prior[0, 0] * torch.eye(self.dim, device=prior.device, dtype=prior.dtype)
+        )

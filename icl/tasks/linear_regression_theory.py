@@ -4,12 +4,14 @@ The formulas are in `icl.theory`; here they meet the fields of the task. Losses 
 """
 
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.tasks.constants import there
 from icl.tasks.linear_regression_law import LinearRegressionLaw
 from icl.theory import baselines, one_step
 from icl.theory.population_loss import one_layer_half_mse, one_layer_half_mse_general
@@ -129,10 +131,21 @@ class LinearRegressionTheory(LinearRegressionLaw):
         if self.isotropic:
             law = {key: value for key, value in self._iid().items() if key != "dim"}  # Q has it
             return one_layer_half_mse(P_row, Q, normalize=normalize, **law)
+        mixing, w_covariance = (there(matrix, Q.device, Q.dtype) for matrix in self._law)
         return one_layer_half_mse_general(
-            P_row, Q, n_context=self.n_context, normalize=normalize, mixing=self.mixing().to(Q),
-            w_covariance=self.w_covariance_matrix().to(Q), kurtosis=self._kurtosis, noise_std=self.noise_std,
-        )  # fmt: skip
+            P_row,
+            Q,
+            n_context=self.n_context,
+            normalize=normalize,
+            mixing=mixing,
+            w_covariance=w_covariance,
+            kurtosis=self._kurtosis,
+            noise_std=self.noise_std,
+        )
+
+    @cached_property
+    def _law(self) -> tuple[Float[Tensor, "D D"], Float[Tensor, "D D"]]:
+        return self.mixing(), self.w_covariance_matrix()
 
     def _gaussian(self) -> dict[str, Any]:
         return {"n_context": self.n_context, "covariance": self.covariance_matrix(),

@@ -67,8 +67,9 @@ def shift_inputs(x: Float[Tensor, "M P D B"], shift: Shift, draw: Draw) -> Float
 
 def _stretched(dim: int, shift: Shift, draw: Draw, n_prompts: int) -> Float[Tensor, "M B D D"]:
     """U diag(e) Uᵀ, a random rotation U a prompt."""
-    e = 1 / torch.arange(1.0, dim + 1) if shift == "skewed" else (torch.arange(dim) < dim // 2).double()
     U = torch.linalg.qr(draw.normal(n_prompts, dim, dim)).Q
+    k = torch.arange(dim, device=U.device, dtype=torch.float64)
+    e = 1 / (k + 1) if shift == "skewed" else (k < dim // 2).double()
     e = (math.sqrt(dim) * e / e.norm()).to(U)
     return torch.einsum("mbdk,k,mbek->mbde", U, e, U)
 

@@ -7,6 +7,7 @@ References:
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from icl.core import Prompt, Sample
 from icl.rng import Draw
+from icl.tasks.constants import there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,15 @@ class ZipfClasses:
         return zipf(self.dim, self.exponent)
 
     def sample(self, batch_size: int, draw: Draw) -> Sample:
-        cumulative = self.frequencies().cumsum(0).to(draw.device)
-        classes = torch.searchsorted(cumulative, draw.uniform(batch_size).double()).clamp(max=self.dim - 1)
+        classes = torch.searchsorted(there(self._cumulative, draw.device), draw.uniform(batch_size).double()).clamp(
+            max=self.dim - 1
+        )
         label = one_hot(classes, self.dim).to(draw.dtype)
         return from_tables(label, label)
+
+    @cached_property
+    def _cumulative(self) -> Float[Tensor, "V"]:
+        return self.frequencies().cumsum(0)
 
     def training_set(self, n_examples: int, draw: Draw) -> Sample:
         """The whole distribution, not `n_examples` of it: every class once, its target of mass K π_k."""

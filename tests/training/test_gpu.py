@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from icl.benchmarks.graph import waiting_is_an_error
 from icl.config import Train
 from icl.core import Prompt, Sample
 from icl.models.linear_attention import LinearAttention
@@ -140,12 +141,9 @@ def test_a_step_never_waits_for_the_device(name, cuda_graph):
     bank.start()
     for step in range(2):
         bank.step(step)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is_an_error():
         for step in range(2, 12):  # a logged one among them
             bank.step(step)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_weights_stay_where_the_model_allows_them_in_a_graph():
