@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "icl"
 LAYERS = [
-    {"core", "rng", "atomic"},
+    {"core", "rng", "atomic", "constants"},
     {"theory"},
     {"tasks", "models", "constructions", "tracking"},
     {"config", "runs", "pretrained"},

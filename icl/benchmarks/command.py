@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -104,9 +104,10 @@ def bench(argv: Sequence[str]) -> None:
     }
     print(*(f"{key}: {value}" for key, value in found["environment"].items()), sep="\n")
     for name in names:
-        found["workloads"][name] = measured(name, settings, asked.M)
-    if asked.json is not None:
-        write_json(asked.json, found)
+        for record in measured(name, settings, asked.M):
+            found["workloads"][name] = record
+            if asked.json is not None:  # after every table, so that nothing measured is lost
+                write_json(asked.json, found)
 
 
 def chosen(asked: Any) -> list[str]:
@@ -149,8 +150,8 @@ def settings_of(asked: Any) -> Any:
     return Settings(**given, threads=asked.threads, device=asked.device, dtype=asked.dtype, quick=asked.quick)
 
 
-def measured(name: str, settings: Any, members: Sequence[int] | None) -> dict[str, Any]:
-    """Run and print one workload, a table at a time; returns its record."""
+def measured(name: str, settings: Any, members: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+    """Run and print one workload; after each table its record so far."""
     from importlib import import_module
 
     from icl.benchmarks.settings import peak_memory_mib
@@ -161,8 +162,8 @@ def measured(name: str, settings: Any, members: Sequence[int] | None) -> dict[st
     for table in import_module(f"icl.benchmarks.{name}").run(settings):
         print(f"\n== {name}: {table.title}", *(f"   {note}" for note in table.notes), *table.rows, sep="\n", flush=True)
         tables.append({"title": table.title, "notes": list(table.notes), "rows": [row.record() for row in table.rows]})
-    return {"tables": tables, "peak_memory_mib": round(peak_memory_mib(settings), 1),
-            "wall_seconds": round(time.perf_counter() - begun, 1)}  # fmt: skip
+        yield {"tables": tables, "peak_memory_mib": round(peak_memory_mib(settings), 1),
+               "wall_seconds": round(time.perf_counter() - begun, 1)}  # fmt: skip
 
 
 def without_json(argv: Sequence[str]) -> list[str]:

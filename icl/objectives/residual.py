@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.constants import there
 from icl.core import Sample
 from icl.models.columns import gram, product, times
 from icl.objectives.units import Unit, in_unit
@@ -39,7 +40,7 @@ class Residual:
     def __call__(self, model: Any, sample: Sample) -> Float[Tensor, "M"]:
         x = sample.prompt.x.permute(0, 3, 2, 1)
         R = residual(step_matrices(model), gram(x) / max(x.shape[2], 1), n_layers=model.n_layers)
-        query_root, w_root = (root.to(R) for root in self._roots)
+        query_root, w_root = (there(root, R.device, R.dtype) for root in self._roots)
         R = torch.einsum("di,mdeb,ej->mijb", query_root, R, w_root)
         return in_unit(R.square().sum((1, 2)).mean(-1), self.unit)
 

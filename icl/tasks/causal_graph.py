@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from icl.constants import there
 from icl.core import Prompt, Sample
 from icl.rng import Draw
 from icl.tasks import parent_maps
-from icl.tasks.constants import there
 
 LEAST = 1e-30  # a Gamma(0.1) number underflows in float32; a row of zeros would be no distribution
 

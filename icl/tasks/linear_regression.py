@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from icl.constants import there
 from icl.core import Prompt, Sample
 from icl.rng import Draw
-from icl.tasks.constants import there
 from icl.tasks.function_classes import quadratic, relu_network, sparse_mask
 from icl.tasks.linear_regression_law import GAMMA_SCALE, GAMMA_SHAPE
 from icl.tasks.linear_regression_theory import LinearRegressionTheory

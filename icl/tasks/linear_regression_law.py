@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -118,7 +119,7 @@ class LinearRegressionLaw:
             shape = shape * self.n_nonzero / self.dim
         return self.weight_scale**2 * shape
 
-    @property
+    @cached_property
     def isotropic(self) -> bool:
         """Independent coordinates of x, and E w wᵀ = λI."""
         prior = self.w_covariance_matrix()

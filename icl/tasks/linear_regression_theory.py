@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from icl.tasks.constants import there
+from icl.constants import there
 from icl.tasks.linear_regression_law import LinearRegressionLaw
 from icl.theory import baselines, one_step
 from icl.theory.population_loss import one_layer_half_mse, one_layer_half_mse_general
@@ -129,8 +129,7 @@ class LinearRegressionTheory(LinearRegressionLaw):
         """Exact loss of one layer of linear attention, differentiable; `P_row`: the last row of P. Raises NotKnown."""
         self.check_population_loss()
         if self.isotropic:
-            law = {key: value for key, value in self._iid().items() if key != "dim"}  # Q has it
-            return one_layer_half_mse(P_row, Q, normalize=normalize, **law)
+            return one_layer_half_mse(P_row, Q, normalize=normalize, **self._law_of_coordinates)
         mixing, w_covariance = (there(matrix, Q.device, Q.dtype) for matrix in self._law)
         return one_layer_half_mse_general(
             P_row,
@@ -142,6 +141,10 @@ class LinearRegressionTheory(LinearRegressionLaw):
             kurtosis=self._kurtosis,
             noise_std=self.noise_std,
         )
+
+    @cached_property
+    def _law_of_coordinates(self) -> dict[str, Any]:
+        return {key: value for key, value in self._iid().items() if key != "dim"}  # Q has it
 
     @cached_property
     def _law(self) -> tuple[Float[Tensor, "D D"], Float[Tensor, "D D"]]:

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from icl.constants import there
 from icl.core import Prompt, Sample
 from icl.rng import Draw
-from icl.tasks.constants import there
 
 
 @dataclass(frozen=True, kw_only=True)

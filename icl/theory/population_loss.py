@@ -75,7 +75,8 @@ def _square_weights(
     weights = like.new_full((d + 1, d + 1), v * v)
     weights.diagonal().add_(excess * v * v)
     weights[-1, :] = weights[:, -1] = v * ((n + 1 + excess) * prior + level)
-    weights[-1, -1] = (n + 2) * (level**2 + 2 * rho) + 3 * excess * rho - (n + 1) * corner**2
+    last = (n + 2) * (level**2 + 2 * rho) + 3 * excess * rho - (n + 1) * corner**2
+    weights[-1, -1].fill_(last)  # an assignment would copy a number of the host to a GPU
     return weights
 
 

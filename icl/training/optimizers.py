@@ -57,7 +57,7 @@ class BankOptimizer:
         self.weight_decay = column(weight_decay, train.weight_decay)
         limits = [math.inf if c is None else c for c in (clip or [train.clip] * n_members)]
         self.clip = column(limits, math.inf)
-        self.clips, self.decays = any(map(math.isfinite, limits)), bool(self.weight_decay.any())
+        self.clips, self.decays = any(map(math.isfinite, limits)), any(weight_decay or [train.weight_decay])
         self.library: LibraryRule | None = None
         if train.optimizer in LIBRARY_OPTIMIZERS:
             rates = lr or [train.lr] * n_members, weight_decay or [train.weight_decay] * n_members

@@ -1,4 +1,4 @@
-"""Constants of a task, on the device that draws: a copy to a GPU waits for everything before it, so it is made once."""
+"""Constants of a task, on the device in use: a copy to a GPU waits for everything before it, so it is made once."""
 
 import torch
 from torch import Tensor

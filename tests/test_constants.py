@@ -4,8 +4,8 @@ import gc
 
 import torch
 
-from icl.tasks import constants
-from icl.tasks.constants import there
+from icl import constants
+from icl.constants import there
 
 
 def test_one_copy_for_as_long_as_the_constant_lives():
