@@ -13,6 +13,7 @@ from torch import Tensor
 from icl.algorithms.language_losses import LOSSES, rows
 from icl.algorithms.language_weights import Parameters, layer_of, lora_one, trainable
 from icl.core import TokenPrompt
+from icl.models.causal_lm_shards import whole
 
 CHUNK_FLOATS = 2**26  # of logits at a time: 256 MiB in float32
 
@@ -40,7 +41,7 @@ class Descent:
             if first is not None:
                 lora_one(lm, first, algorithm.rank)
             kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[algorithm.optimizer]
-            yield cls(algorithm, lm, prompt, parameters, kind(parameters.values(), lr=lr))
+            yield cls(algorithm, lm, prompt, parameters, kind(parameters.values(), lr=lr, foreach=False))
 
     @property
     def batches(self) -> list[list[int]]:
@@ -99,15 +100,17 @@ def gradient(
     tokens, weight = rows(prompt, which, loss)
     layers = len(lm.base_model.layers) if kind == "layer_causal" else 1
     one = int((weight > 0).sum(1).max()) * layers * lm.config.vocab_size
-    total, sums = 0.0, None
+    total = 0.0
+    for p in parameters.values():
+        p.grad = None
     for some in torch.arange(len(which)).split(max(1, CHUNK_FLOATS // one)):
         value = LOSSES[kind](lm, tokens[some], weight[some])
-        found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-        found = [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters.values(), strict=True)]
-        sums = found if sums is None else [a + b for a, b in zip(sums, found, strict=True)]
+        value.backward()  # not autograd.grad: sharded weights get theirs after it, into .grad
         total += float(value.detach())
-    assert sums is not None
-    return total, dict(zip(parameters, sums, strict=True))
+    found = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in parameters.items()}
+    for p in parameters.values():
+        p.grad = None
+    return total, found
 
 
 def matched(gradients: Parameters, ordinary: Parameters, match: str) -> dict[str, Tensor]:
@@ -124,7 +127,7 @@ def squares_by_layer(tensors: Parameters) -> Float[Tensor, "L"]:
     layers = [layer_of(name) for name in tensors]
     sums = torch.zeros(max(layers) + 1 + (min(layers) < 0), dtype=torch.float64)
     for layer, tensor in zip(layers, tensors.values(), strict=True):
-        sums[layer] += tensor.detach().double().square().sum().cpu()
+        sums[layer] += whole(tensor.detach().double().square().sum()).cpu()
     return sums
 
 

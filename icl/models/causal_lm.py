@@ -5,7 +5,7 @@ References:
     Deutch et al. 2023, In-context learning and gradient descent revisited, arXiv:2311.07772
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -49,17 +49,25 @@ class CausalLm(nn.Module):
         self.name, self.scoring, self.placement = name, scoring, placement
         self.shape = None if shape is None else dict(shape)
         self.where, self.dtype, self.n_seeds = str(device), dtype, n_seeds
+        self.spread: Callable[[Any], Any] | None = None  # how weights, drawn or loaded on the CPU, go over ranks
         self._started: tuple[Any, Any, Reader] | None = None
 
     # ---- weights
     @cached_property
     def _files(self) -> tuple[Any, Any, Reader]:
         if self.name == TINY:
-            lm = files.drawn(tiny_config(), seed=TINY_SEED, dtype=self.dtype, device=self.where)
+            lm = files.drawn(tiny_config(), seed=TINY_SEED, dtype=self.dtype, device=self._first)
             tokenizer = tiny_tokenizer()
         else:
-            lm, tokenizer = files.load(self.name, dtype=self.dtype, device=self.where, placement=self.placement)
-        return lm, tokenizer, install(lm)
+            lm, tokenizer = files.load(self.name, dtype=self.dtype, device=self._first, placement=self.placement)
+        return self._spread(lm), tokenizer, install(lm)
+
+    @property
+    def _first(self) -> str:
+        return self.where if self.spread is None else "cpu"
+
+    def _spread(self, lm: Any) -> Any:
+        return lm if self.spread is None else self.spread(lm)
 
     @property
     def tokenizer(self) -> Any:
@@ -78,10 +86,10 @@ class CausalLm(nn.Module):
             raise ValueError(f"start={start!r} is unknown (known: {', '.join(STARTS)})")
         if self._started is None or self._started[0] != (start, seed):
             self._started = None
-            lm = files.drawn(trained.config, seed=seed, dtype=self.dtype, device=self.where)
+            lm = files.drawn(trained.config, seed=seed, dtype=self.dtype, device=self._first)
             if start == "trained_embeddings":
                 lm = files.with_trained_embeddings(lm, trained)
-            self._started = ((start, seed), lm, install(lm))
+            self._started = ((start, seed), self._spread(lm), install(lm))
         return self._started[1], self._started[2]
 
     # ---- reading

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from icl.models.causal_lm_shards import whole
 from icl.rng import stream_seed
 
 CONVERTED = "converted.json"  # written last into a cache folder
@@ -192,7 +193,7 @@ def on_meta(name: str, shape: Mapping[str, Any] | None) -> Any:
 def with_trained_embeddings(random: Any, trained: Any) -> Any:
     """`random`, but embeddings, norms and the output projection are the checkpoint's (Deutch et al., their arm b)."""
     kept = {
-        key: value
+        key: whole(value)
         for key, value in trained.state_dict().items()
         if "embed" in key or "norm" in key or key.startswith("lm_head")
     }
