@@ -26,7 +26,7 @@ for name, side, colour in (("calibrated", "model", "#0072b2"), ("raw", "referenc
     axes.plot(curve["x"], values.T, color=colour, linewidth=0.5, alpha=0.4)
     axes.plot(curve["x"], np.median(values, axis=0), "o-", color=colour, markersize=3, label=name)
 axes.set(xlabel="demonstrations in the context", ylabel="accuracy", xticks=curve["x"])
-axes.legend(frameon=False, fontsize=8)
+axes.legend(frameon=False, fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
 rows = np.array(histogram["model"], dtype=float)
 left = np.zeros(len(rows))
 for label, column in zip(histogram["x"], rows.T, strict=True):

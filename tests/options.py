@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from icl.config import Lab, conf_dir
 from icl.config.app import register_schema
-from icl.config.build import locate
+from icl.config.kinds import NUMBERS, WORDS, reads
 
 __all__ = ["Lab", "composed", "numeric", "options", "text"]
 
@@ -47,20 +47,18 @@ def options(group: str) -> list[str]:
 
 
 def text(group: str) -> list[str]:
-    """Those of a group that ask a language model: `reads_words` of their class says so."""
-    return [option for option in options(group) if getattr(_kind(group, option), "reads_words", False)]
+    """Those of a group that ask a language model: `reads` of their class says so."""
+    return [option for option in options(group) if _reads(group, option) == WORDS]
 
 
 def numeric(group: str) -> list[str]:
-    """Those that read numbers: neither words nor, `reads_text`, tokens."""
-    tokens = {option for option in options(group) if getattr(_kind(group, option), "reads_text", False)}
-    return [option for option in options(group) if option not in {*tokens, *text(group)}]
+    """Those of a group that read numbers, neither text nor words."""
+    return [option for option in options(group) if _reads(group, option) == NUMBERS]
 
 
 @lru_cache(maxsize=512)
-def _kind(group: str, option: str) -> Any:
-    target = locate(group, _target(group, option))
-    return getattr(target, "__self__", target)
+def _reads(group: str, option: str) -> str:
+    return reads(group, {"_target_": _target(group, option)})
 
 
 def _target(group: str, option: str) -> str:

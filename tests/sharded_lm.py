@@ -17,7 +17,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def answers(*, sharded: bool) -> dict[str, Any]:
+def answers(sharded: bool) -> dict[str, Any]:
     """Numbers held, scores and attention in context, and scores after two steps of finetuning each way."""
     model = CausalLm(name="tiny", dtype=torch.float64)
     if sharded:

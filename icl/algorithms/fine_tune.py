@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl.algorithms.language_arm import Arm, Tuned, check_grid, choose
-from icl.algorithms.language_descent import Descent
+from icl.algorithms.language_descent import Descent, gradient
+from icl.algorithms.language_weights import Parameters
 from icl.core import TokenPrompt, TokenSample
 
 
@@ -31,8 +32,7 @@ class FineTune:
     weights its in-context counterpart has: the checkpoint or an untrained model of the member's seed.
     """
 
-    reads_words: ClassVar[bool] = True
-    kind: ClassVar[str] = "next_token"
+    reads: ClassVar[str] = "words"
     lr: Any = 0.003  # a number, or a list of them; Any: whatever a YAML file says, so that our line refuses it
     scope: Literal["key_value", "full", "value", "lora", "lora_one"] = "key_value"
     layer: int | None = None  # scope=value: W_V of this layer
@@ -53,6 +53,12 @@ class FineTune:
     @property
     def grid(self) -> list[float]:
         return [float(lr) for lr in self.lr] if isinstance(self.lr, Sequence) else [float(self.lr)]
+
+    def gradient(
+        self, lm: Any, prompt: TokenPrompt, which: Sequence[int], parameters: Parameters
+    ) -> tuple[float, dict[str, Tensor]]:
+        """The loss over some demonstrations, and what a step goes against."""
+        return gradient("next_token", lm, prompt, which, self.loss, parameters)
 
     @contextmanager
     def descent(self, model: Any, prompt: TokenPrompt, lr: float, seed: int) -> Iterator[Descent]:

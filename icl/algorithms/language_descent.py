@@ -58,13 +58,7 @@ class Descent:
         """The next step; the loss before it is recorded, and the length of the update a layer."""
         begun = time.process_time()
         which = self.batches[len(self.losses)]
-        loss, gradients = gradient(
-            self.algorithm.kind, self.lm, self.prompt, which, self.algorithm.loss, self.parameters
-        )
-        match = getattr(self.algorithm, "match", "none")
-        if match != "none":
-            _, ordinary = gradient("next_token", self.lm, self.prompt, which, "all", self.parameters)
-            gradients = matched(gradients, ordinary, match)
+        loss, gradients = self.algorithm.gradient(self.lm, self.prompt, which, self.parameters)
         before = {name: p.detach().clone() for name, p in self.parameters.items()}
         for name, p in self.parameters.items():
             p.grad = gradients[name]

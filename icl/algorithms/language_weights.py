@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icl.models.causal_lm_shards import whole
 from icl.rng import stream_seed
 
 SCOPES = ("key_value", "full", "value", "lora", "lora_one")
@@ -96,7 +97,7 @@ def lora_one(lm: Any, gradients: Parameters, rank: int) -> None:
     for name, module in lm.named_modules():
         if not hasattr(module, "lora_A"):
             continue
-        u, s, vt = torch.linalg.svd(-gradients[f"{name}.weight"].float(), full_matrices=False)
+        u, s, vt = torch.linalg.svd(-whole(gradients[f"{name}.weight"]).float(), full_matrices=False)
         root = (s[:rank] / s[0]).sqrt() / LORA_ONE_SCALE**0.5
         with torch.no_grad():
             module.lora_B["icl"].weight.copy_(u[:, :rank] * root)

@@ -20,7 +20,7 @@ from icl.rng import Draw
 class ReorderedContext:
     """trajectory[k] = scores after the first k demonstrations of a drawn order; entry 0 is zero-shot."""
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     order_seed: int = 0
     start: Literal["trained", "random", "trained_embeddings"] = "trained"
 

@@ -34,7 +34,7 @@ class AttentionSimilarity:
     diverged.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     numbers: ClassVar[tuple[str, ...]] = (
         "sim_am_before", "sim_am_after", "sim_am_change", "sim_am_delta", "kendall", "learning_rate", "diverged",
     )  # fmt: skip

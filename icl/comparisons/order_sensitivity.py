@@ -28,7 +28,7 @@ class OrderSensitivity:
     largest that did not diverge in any order; `ratio_*` = icl / reference.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     numbers: ClassVar[tuple[str, ...]] = (
         "icl", "reference_least", "reference_most", "ratio_least", "ratio_most", "lr_least", "lr_most", "diverged",
     )  # fmt: skip

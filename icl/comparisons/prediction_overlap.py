@@ -32,7 +32,7 @@ class PredictionOverlap:
     the argmax over the whole vocabulary. Numbers are at the chosen learning rate, and nan where it diverged.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     numbers: ClassVar[tuple[str, ...]] = (
         "accuracy", "accuracy_raw", "accuracy_vocabulary", "gain", "icl_ahead", "rec2ftp", "n_fixed", "n_fixed_by_both",
         "rec2ftp_raw", "n_fixed_raw", "token_overlap", "ocs", "learning_rate", "diverged",

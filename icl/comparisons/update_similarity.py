@@ -29,7 +29,7 @@ class UpdateSimilarity:
     standard errors over queries. Numbers are at the chosen learning rate, and nan where it diverged.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     numbers: ClassVar[tuple[str, ...]] = (
         "sim_aou", "sim_aou_normalised", "gaussian", "uniform", "ses_above_gaussian", "learning_rate", "diverged",
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Two kinds of component: those that are trained and read numbers or tokens, and those that ask a language model.
+"""Three kinds of component: those that read numbers, text that is trained on, or words before a language model.
 
-The class of the latter says so: `reads_words`.
+The class says so: `reads`, one of "numbers" (where nothing is said), "text" and "words".
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,40 @@ from icl.config.build import locate
 from icl.config.schema import ConfigError, plain
 
 MOUNTS = ("references", "comparisons", "probes")
+NUMBERS, TEXT, WORDS = "numbers", "text", "words"
+EXAMPLES = {
+    NUMBERS: {"task": "linear_regression", "model": "linear_attention"},
+    TEXT: {"task": "multilevel_translation", "model": "surrogate_mlt"},
+    WORDS: {"task": "label_words", "model": "smollm2"},
+}
 
 
 def reads_words(cfg: Any) -> bool:
     """Whether a configuration is a study of a language model: nothing of it is trained and kept."""
-    return any(node_reads_words(key, plain(cfg[key]), plain(cfg.plugins)) for key in ("model", "task"))
+    return any(reads(key, plain(cfg[key]), plain(cfg.plugins)) == WORDS for key in ("model", "task"))
 
 
-def node_reads_words(key: str, node: Any, plugins: Sequence[str] = ()) -> bool:
+def reads(key: str, node: Any, plugins: Sequence[str] = ()) -> str:
+    """What a node's component reads."""
     if not isinstance(node, Mapping) or "_target_" not in node:
-        return False
+        return NUMBERS
     found = locate(key, node["_target_"], plugins)
-    return bool(getattr(getattr(found, "__self__", found), "reads_words", False))
+    return getattr(getattr(found, "__self__", found), "reads", NUMBERS)
 
 
 def check_kinds(values: Mapping[str, Any]) -> None:
-    """Raises ConfigError if parts that read text meet parts that read numbers."""
+    """Raises ConfigError if parts that read one kind meet parts that read another."""
     plugins = values.get("plugins") or ()
-    text = {key: node_reads_words(key, values[key], plugins) for key in ("task", "model")}
-    if text["task"] != text["model"]:
-        which, other, such = ("task", "model", "smollm2") if text["task"] else ("model", "task", "label_words")
-        target = values[which]["_target_"]
+    kind, other = (reads(key, values[key], plugins) for key in ("task", "model"))
+    if kind != other:
+        which, rest, such = ("model", "task", other) if kind == NUMBERS else ("task", "model", kind)
+        target, reading = values[which]["_target_"], {WORDS: "asks a language model", TEXT: "reads text"}[such]
         raise ConfigError(
-            f"{which}: {target} asks a language model, and the {other} does not; take e.g. {other}={such}"
+            f"{which}: {target} {reading}, and the {rest} does not; take e.g. {rest}={EXAMPLES[such][rest]}"
         )
-    kind, others = ("words", "numbers") if text["task"] else ("numbers", "words")
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():
-            if node_reads_words(f"{mount}.{name}", node, plugins) != text["task"]:
+            found = reads(f"{mount}.{name}", node, plugins)
+            if (found == WORDS) != (kind == WORDS):  # the questions to a trained model may fit numbers and text
                 target = node.get("_target_", "a run") if isinstance(node, Mapping) else node
-                raise ConfigError(f"{mount}.{name}: {target} reads {others}, and this task and model read {kind}")
+                raise ConfigError(f"{mount}.{name}: {target} reads {found}, and this task and model read {kind}")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from icl.config.beside import changed, is_beside
 from icl.config.build import build, build_model, check_component, on_this_machine, resolve_device
 from icl.config.identity import CUDA
-from icl.config.kinds import check_kinds, node_reads_words
+from icl.config.kinds import WORDS, check_kinds, reads
 from icl.config.machines import Accelerate, Cluster, read
 from icl.config.recipe import check_large, check_members
 from icl.config.schema import DTYPES, ConfigError, Lab, Paths, ProbeOptions, Train, nearest, plain
@@ -134,7 +134,7 @@ def _machines(values: Mapping[str, Any]) -> None:
     ranks = devices * options.nodes
     if options.sharding != "none" and ranks == 1:
         raise ConfigError(f"accelerate.sharding={options.sharding} needs more than one rank; state devices=N")
-    trains = not node_reads_words("model", values["model"], values["plugins"])
+    trains = reads("model", values["model"], values["plugins"]) != WORDS
     if trains and values["train"]["batch_size"] % (ranks * options.accumulation):
         raise ConfigError(
             f"train.batch_size={values['train']['batch_size']} must be a multiple of ranks x accumulation = "

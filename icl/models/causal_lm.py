@@ -36,7 +36,7 @@ class CausalLm(nn.Module):
     anything. One set of weights: members (seeds) differ in data and, untrained, in their first values.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
 
     def __init__(
         self, *, name: str, shape: Mapping[str, Any] | None = None, placement: str | None = None,

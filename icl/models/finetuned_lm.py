@@ -31,7 +31,7 @@ class FinetunedLm(nn.Module):
     `checkpointing` keeps no activations inside layers. A member is a copy of its own; the state has a leading axis M.
     """
 
-    reads_text: ClassVar[bool] = True
+    reads: ClassVar[str] = "text"
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class LlamaTranslator(nn.Module):
     Every parameter has a leading axis M; members are run one after the other, each the plain transformers model.
     """
 
-    reads_text: ClassVar[bool] = True
+    reads: ClassVar[str] = "text"
 
     def __init__(
         self,

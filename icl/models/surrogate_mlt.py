@@ -32,7 +32,7 @@ class SurrogateMlt(nn.Module):
     `layer_wise`: only the books of which a rule is missing in the prompts are trained.
     """
 
-    reads_text: ClassVar[bool] = True
+    reads: ClassVar[str] = "text"
     W: Tensor
 
     def __init__(

@@ -40,6 +40,10 @@ def answer(cfg: Any, folder: RunFolder, typed: Sequence[str]) -> tuple[float, fl
         open_ones = still_open(parts(cfg, folder.path), resume=cfg.resume)
         _measure(cfg, folder, typed, build_model(cfg), open_ones, seeds_of(cfg), writes=True)
         return 0.0, 0.0
+    if cfg.model.get("placement") is not None:
+        raise ConfigError(
+            f"model.placement={cfg.model.placement} and devices={cfg.devices} are two ways to spread a model"
+        )
     where = {"devices": cfg.devices, "nodes": options.nodes, "device": resolve_device(cfg.device)}
     try:
         said = over_ranks(rank, as_yaml(cfg), str(folder.path), list(typed), **where)

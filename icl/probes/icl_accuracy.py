@@ -30,7 +30,7 @@ class IclAccuracy:
     class over an equal share, minus one).
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     numbers: ClassVar[tuple[str, ...]] = (
         "zero_shot", "icl", "gain", "zero_shot_raw", "icl_raw", "gain_raw", "largest_share_raw", "imbalance",
     )  # fmt: skip
@@ -52,13 +52,19 @@ class IclAccuracy:
             "largest_share_raw": number(shares["ICL, raw"].max()),
             "imbalance": number(shares["true"].max() * labels - 1),
         }
-        words = [f"label {i}" for i in range(labels)]
+        words = self._words(model)
         histogram = Curve(
             kind="map", title="Label histogram", x_label="label", y_label="prediction", x=words, y=list(shares),
             model=[x.tolist() for x in shares.values()], note="the share of queries that get each label",
         )  # fmt: skip
         curves = {"histogram": histogram} | self._by_demos(model)
         return Measured(numbers=numbers, intervals=intervals, curves=curves, n_prompts=len(target))
+
+    def _words(self, model: Member) -> list[str]:
+        """The labels as they stand in the prompt."""
+        prompt, tokenizer = model.prompt, model.model.tokenizer
+        rows = zip(prompt.label_words, prompt.label_mask, strict=True)
+        return [tokenizer.decode(tokens[mask].tolist()).strip() for tokens, mask in rows]
 
     def _by_demos(self, model: Member) -> dict[str, Curve]:
         """Accuracy over the number of demonstrations; the context is encoded once."""

@@ -28,7 +28,7 @@ class LabelWords:
     Every role has its own stream: the queries depend on the seed alone, never on n_demos or demo_seed.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     lexicon: Literal["vader"] | None = "vader"
     words: Mapping[str, Sequence[str]] | None = None
     labels: Sequence[str] = ("Negative", "Positive")

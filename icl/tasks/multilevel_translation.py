@@ -51,7 +51,7 @@ class MultilevelTranslation:
     held_out: int = 0
     letters: int | None = None
     phrasebooks: Sequence[Sequence[int]] | None = None
-    reads_text: ClassVar[bool] = True
+    reads: ClassVar[str] = "text"
     own_law: ClassVar[bool] = True  # seeds differ in their phrasebooks, so each is judged on its own prompts
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class TextClassification:
     Every role has its own stream: the queries depend on the seed alone, never on n_demos or demo_seed.
     """
 
-    reads_words: ClassVar[bool] = True
+    reads: ClassVar[str] = "words"
     template: str
     labels: Sequence[str] | None = None
     path: str | None = None

@@ -36,7 +36,8 @@ COMPARISONS = {
 @pytest.mark.parametrize("script", ["language_layers", "order_sensitivity", "demonstrations", "three_papers"])
 def test_it_draws_a_study(script, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.open("name: a_study\nmodel: {name: tiny}\n", [])
+    folder.open("name: a_study\nmodel: {name: tiny}\ntask: {hub: some/sst2, n_demos: 4, n_queries: 6}\n", [])
+    folder.write_record("result", {"seeds": [0, 1]})
     folder.write_record("comparisons", COMPARISONS)
     target = tmp_path / ("page.html" if script == "three_papers" else "figure.svg")
     command = [sys.executable, "-W", "error", str(ANALYSIS / f"fig_{script}.py"), str(folder.path), str(target)]
@@ -44,7 +45,8 @@ def test_it_draws_a_study(script, tmp_path):
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", str(target))
     text = target.read_text()
     if script == "three_papers":
-        assert "0.35 <small>(0.3 … 0.4, 2 seeds)" in text
-        assert "0.9 <small>(0.9 … 0.9, 1 seeds)" in text
+        assert "<td>0.350<small>0.300 … 0.400</small></td>" in text
+        assert "<td>0.900</td>" in text
+        assert "sst2<small>4 demonstrations, 6 queries, 2 seeds<br>a study</small>" in text
     else:
         assert text.count("</svg>") == 1

@@ -174,8 +174,9 @@ def test_a_saved_folder_loads_to_the_same_logits(tmp_path, prompt):
     tiny = CausalLm(name="tiny")
     tiny.weights()[0].save_pretrained(tmp_path)
     tiny.tokenizer.save_pretrained(tmp_path)
-    loaded = CausalLm(name=str(tmp_path))
-    assert torch.equal(loaded.last(loaded.encode(text_sample()).prompt), tiny.last(prompt))
+    for placement in (None, "auto"):  # auto: accelerate places the layers; here there is the CPU alone
+        loaded = CausalLm(name=str(tmp_path), placement=placement)
+        assert torch.equal(loaded.last(loaded.encode(text_sample()).prompt), tiny.last(prompt))
 
 
 @pytest.mark.llm

@@ -10,8 +10,8 @@ from tolerances import EXACT
 
 @pytest.mark.slow
 def test_two_ranks_hold_half_of_every_layer_and_compute_the_same():
-    alone = sharded_lm.answers(sharded=False)
-    shared = over_ranks(sharded_in_a_rank, devices=2)
+    alone = sharded_lm.answers(False)
+    shared = over_ranks(sharded_lm.answers, True, devices=2)
     lm = sharded_lm.CausalLm(name="tiny").weights()[0]
     layers = sum(p.numel() for layer in lm.base_model.layers for p in layer.parameters())
     assert shared.pop("held") == alone.pop("held") - layers // 2
@@ -21,7 +21,3 @@ def test_two_ranks_hold_half_of_every_layer_and_compute_the_same():
         )
         moved = torch.tensor(value)
         assert name in ("logits", "attention") or not torch.equal(moved[0], moved[-1]), f"{name}: nothing was trained"
-
-
-def sharded_in_a_rank():
-    return sharded_lm.answers(sharded=True)

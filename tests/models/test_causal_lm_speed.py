@@ -5,6 +5,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,23 @@ def test_layer_causal_descent_costs_at_most_twice_ordinary_descent(model):
     print({name: f"{value:.2f} s, {value / spent['gd']:.2f} of GD" for name, value in spent.items()})
     assert spent["label"] <= 2 * spent["gd"]
     assert spent["all"] <= 8 * spent["gd"]
+
+
+def test_queries_of_equal_length_go_together(model):
+    """The same scores as one query after the other behind the same context, in about half the time on short ones."""
+    from icl.models.causal_lm_reading import read
+
+    prompt = model.encode(LabelWords(n_demos=16).sample(100, Draw([0], "text"))).prompt
+    lm, reader = model.weights()
+    prefix, _ = model.encode_context(prompt)
+    each = ("query", "query_mask", "answer_at")
+
+    def one_by_one():
+        alone = [replace(prompt, **{k: getattr(prompt, k)[i : i + 1] for k in each}) for i in range(len(prompt.query))]
+        return torch.cat([read(lm, reader, one, prefix, scoring=model.scoring).label_logits for one in alone])
+
+    together, reading = seconds(lambda: read(lm, reader, prompt, prefix, scoring=model.scoring))
+    apart, logits = seconds(one_by_one)
+    print(f"together {together:.1f} s, one by one {apart:.1f} s, ratio {together / apart:.2f}")
+    torch.testing.assert_close(reading.label_logits, logits, rtol=0, atol=1e-4)
+    assert together <= 0.6 * apart

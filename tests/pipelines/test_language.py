@@ -62,6 +62,8 @@ BAD = {
     f"{TEXT} +algorithm@references.gd=fine_tune references.gd.lr=fast": ["lr=", "fast"],
     f"{TEXT} +probe.plam=true": ["plam", "plan"],
     "probe.plan=true": ["plans a language model"],
+    f"{TEXT} model.placement=auto devices=2": ["model.placement=auto", "devices=2", "two ways"],
+    "task=multilevel_translation": ["task:", "MultilevelTranslation reads text", "model=surrogate_mlt"],
 }
 
 
