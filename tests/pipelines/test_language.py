@@ -63,7 +63,11 @@ BAD = {
     f"{TEXT} +probe.plam=true": ["plam", "plan"],
     "probe.plan=true": ["plans a language model"],
     f"{TEXT} model.placement=auto devices=2": ["model.placement=auto", "devices=2", "two ways"],
-    "task=multilevel_translation": ["task:", "MultilevelTranslation reads text", "model=surrogate_mlt"],
+    "task=multilevel_translation model.dim=2 model.n_outputs=1": [
+        "task:",
+        "MultilevelTranslation reads text",
+        "model=surrogate_mlt",
+    ],
 }
 
 
