@@ -49,6 +49,7 @@ class Identification:
     positions: Literal["auto", "every", "query"] = "auto"
     learners: bool = True
     least_margin: float = 0.1
+    most_gain: float = 0.02
     most_unexplained: float = 0.1
     reaches: Sequence[float] = (1.0, 2.0, 4.0)
     shifts: bool = True
@@ -63,7 +64,8 @@ class Identification:
         """The same settings, without the shifts."""
         return Question(
             n_fit=self.n_fit, n_prompts=self.n_prompts, positions=self.positions, learners=self.learners,
-            least_margin=self.least_margin, most_unexplained=self.most_unexplained, quick=self.quick, also=also or {},
+            least_margin=self.least_margin, most_gain=self.most_gain, most_unexplained=self.most_unexplained,
+            quick=self.quick, also=also or {},
         )  # fmt: skip
 
     def evidence(self, model: Any, task: Any, draw: Draw, also: dict[str, Any] | None = None) -> Evidence:

@@ -15,6 +15,7 @@ from icl.comparisons.identification.filters import CONVERGED, LEAST_SQUARES, inv
 from icl.comparisons.identification.slots import Spectra
 
 STEP_SIZE = Range("step_size", 0.02, 3.0, 16, unit=-1)
+ACCELERATED = "accelerated gradient descent"  # two open numbers and one step of memory: near each other by nature
 ENOUGH = 1e-14  # as in icl/algorithms/conjugate_gradient.py
 
 
@@ -37,6 +38,7 @@ class Momentum(Iteration):
 
     name: ClassVar[str] = "momentum"
     kind: ClassVar[str] = LEAST_SQUARES
+    group: ClassVar[str] = ACCELERATED
     contains: ClassVar[tuple[str, ...]] = ("gradient_descent",)
     open: ClassVar[tuple[Range, ...]] = (STEP_SIZE, Range("momentum", 0.0, 0.96, 7, "linear"))
     steps: Sequence[int] = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
@@ -48,6 +50,27 @@ class Momentum(Iteration):
         while True:
             velocity = mu * velocity + curvature * w - slope
             w = w - eta * velocity
+            yield w
+
+
+@dataclass(frozen=True)
+class Nesterov(Iteration):
+    """w₊ = v − η (λ v − b)/n,   v₊ = w₊ + μ (w₊ − w): the gradient is taken ahead; one μ for all steps."""
+
+    name: ClassVar[str] = "nesterov"
+    kind: ClassVar[str] = LEAST_SQUARES
+    group: ClassVar[str] = ACCELERATED
+    contains: ClassVar[tuple[str, ...]] = ("gradient_descent",)
+    open: ClassVar[tuple[Range, ...]] = Momentum.open
+    steps: Sequence[int] = Momentum.steps
+
+    def iterates(self, s: Spectra, *values: Float[Tensor, "G 1 1 1"]) -> Iterator[Float[Tensor, "#G b K D"]]:
+        eta, mu = values
+        curvature, slope = s.eigenvalues / s.n, s.labelled / s.n
+        w = ahead = torch.zeros_like(slope)[None]
+        while True:
+            before, w = w, ahead - eta * (curvature * ahead - slope)
+            ahead = w + mu * (w - before)
             yield w
 
 
@@ -78,6 +101,7 @@ class Chebyshev(Iteration):
 
     name: ClassVar[str] = "chebyshev"
     kind: ClassVar[str] = LEAST_SQUARES
+    group: ClassVar[str] = ACCELERATED
     contains: ClassVar[tuple[str, ...]] = ("gradient_descent",)
     open: ClassVar[tuple[Range, ...]] = (Range("low", 5e-3, 0.9, 10, unit=1), Range("high", 1.0, 10.0, 10, unit=1))
     steps: Sequence[int] = tuple(range(2, 11))

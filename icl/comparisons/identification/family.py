@@ -42,6 +42,7 @@ class Family(ABC):
 
     name: ClassVar[str]
     kind: ClassVar[str]  # what families that cannot be told apart may be called together
+    group: ClassVar[str] = ""  # a closer word for a few of one kind
     contains: ClassVar[tuple[str, ...]] = ()
     open: ClassVar[tuple[Range, ...]] = ()
     steps: Sequence[int] = (1,)

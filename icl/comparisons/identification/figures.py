@@ -13,9 +13,9 @@ from icl.comparisons.measured import Curve
 
 FAMILIES = (
     "zero", "averaging", "least_squares", "ridge", "gradient_descent", "gradient_descent_on_sum", "iterative_newton",
-    "momentum", "gradient_descent_plus_plus", "chebyshev", "conjugate_gradient", "exact_line_search", "polyak_steps",
-    "armijo_steps", "preconditioned_gradient_descent", "nearest_neighbours", "kernel_regression", "lasso",
-    "decision_tree", "gradient_boosting",
+    "momentum", "nesterov", "gradient_descent_plus_plus", "chebyshev", "conjugate_gradient", "exact_line_search",
+    "polyak_steps", "armijo_steps", "preconditioned_gradient_descent", "nearest_neighbours", "kernel_regression",
+    "lasso", "decision_tree", "gradient_boosting", "neural_network",
 )  # fmt: skip
 NUMBERS = (
     "error", "best_distance", "family_to_least_squares", "best_similarity", "n_contenders", "named", "is_family",

@@ -1,4 +1,8 @@
-"""Fitting the open numbers of a family to the guesses of a model: a grid, then a grid that shrinks around the best."""
+"""Fitting the open numbers of a family to the guesses of a model: a grid, then Levenberg and Marquardt from its best.
+
+References:
+    Marquardt 1963, An algorithm for least-squares estimation of nonlinear parameters
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +16,12 @@ from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.slots import Slots
 
 GRID_PLACES = 1500  # places that the whole grid is tried on
-FIRST_PLACES, FIRST_ROUNDS = 400, 3  # of the closer look at every number of steps, which may trade with a step size
+FIRST_PLACES, FIRST_ITERATIONS = 600, 8  # of the closer look at every number of steps, which may trade with a step size
 PLACES = 2500  # of the closest look: some numbers are fitted on thousands of places as well as on more
-TRIED, ROUNDS = 2, 9  # the best numbers of steps, looked at closely
-OFFSETS = {0: 1, 1: 7, 2: 5}  # points along each open number, by how many there are
+TRIED, ITERATIONS = 3, 16  # the best numbers of steps, looked at closely
+DAMPING, EASED, RAISED = 1e-2, 0.2, 5.0  # at first; its factors after a step that helped and one that did not
+MOST, TINY = 3.0, 1e-12  # spacings of the grid a step; a damping that only a singular problem feels
+DIFFERENCE = 1e-5  # of the grid's spacing, for derivatives
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
     first = few.cut(0, max(1, FIRST_PLACES // slots.target.shape[1]))
     last = slots.cut(0, -(-PLACES // slots.target.shape[1]))
     rough = [
-        _zoomed(family, first, steps, grid[:, own], answers[:, : len(first.target)], limit, FIRST_ROUNDS)
+        _descended(family, first, steps, grid[:, own], answers[:, : len(first.target)], limit, FIRST_ITERATIONS)
         for steps, own in zip(family.steps, where)
     ]
     members = torch.arange(len(answers))
@@ -76,8 +82,8 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
         for row in sorted(set(rows.tolist())):
             own = (rows == row).nonzero()[:, 0]
             own_answers = answers[own, : len(last.target)]
-            zoomed = _zoomed(family, last, family.steps[row], centers[:, own], own_answers, limit, ROUNDS)
-            centers[:, own], losses[own] = zoomed
+            closest = _descended(family, last, family.steps[row], centers[:, own], own_answers, limit, ITERATIONS)
+            centers[:, own], losses[own] = closest
         found.append((rows, centers, losses))
     best = torch.stack([losses for _, _, losses in found]).argmin(0)
     rows = torch.stack([rows for rows, _, _ in found])[best, members]
@@ -91,29 +97,51 @@ def numbers(family: Family, coordinates: Float[Tensor, "V G"], variance: float) 
     return torch.stack(rows) if rows else coordinates
 
 
-def _zoomed(
-    family: Family, slots: Slots, steps: int, centers: Float[Tensor, "V m"], answers: Float[Tensor, "m B K"],
-    limit: float, rounds: int,
+def _descended(
+    family: Family, slots: Slots, steps: int, start: Float[Tensor, "V m"], answers: Float[Tensor, "m B K"],
+    limit: float, iterations: int,
 ) -> tuple[Float[Tensor, "V m"], Float[Tensor, "m"]]:  # fmt: skip
-    """Centres of ever smaller grids, each at the best point of the one before; and the distance at the last."""
-    n_open = len(family.open)
-    if not n_open:
-        (guess,) = family.guesses(slots, (steps,), centers)
-        return centers, (within(guess, limit) - answers).square().mean((1, 2))
-    line = torch.linspace(-1, 1, OFFSETS[n_open], dtype=torch.float64)
-    offsets = torch.stack(torch.meshgrid(*[line] * n_open, indexing="ij")).flatten(1)  # V P
+    """Every member's own descent within the ends of the grid, and the mean squared distance where it ends.
+
+        δ = −(JᵀJ + μ diag JᵀJ)⁻¹ Jᵀr,   r the differences to the answers, J by forward differences
+
+    It goes along the valley of two numbers that trade with each other, which a grid that shrinks would lose.
+    """
     axes = [r.grid() for r in family.open]
-    width = torch.stack([axis[1] - axis[0] for axis in axes])[:, None, None]
-    low, high = (torch.stack([axis[i] for axis in axes])[:, None, None] for i in (0, -1))
-    members, least = torch.arange(len(answers)), torch.zeros(len(answers), dtype=torch.float64)
-    for _ in range(rounds):
-        points = (centers[..., None] + width * offsets[:, None]).clamp(low, high)  # V m P
-        (tried,) = family.guesses(slots, (steps,), numbers(family, points.flatten(1), slots.spectra.variance))
-        guesses = within(tried, limit).unflatten(0, points.shape[1:])
-        least, best = (guesses - answers[:, None]).square().mean((-1, -2)).min(1)
-        centers = points[:, members, best]
-        width = width * (line[1] - line[0])
-    return centers, least
+    if not axes:
+        (guess,) = family.guesses(slots, (steps,), start)
+        return start, (within(guess, limit) - answers).square().mean((1, 2))
+    low, high, next_to_low = (torch.stack([axis[i] for axis in axes])[:, None] for i in (0, -1, 1))
+    width = next_to_low - low
+    at, damping = start, torch.full((len(answers),), DAMPING, dtype=torch.float64)
+    loss, slope, curvature = _linear(family, slots, steps, at, width, answers, limit)
+    for _ in range(iterations):
+        diagonal = curvature.diagonal(dim1=1, dim2=2)
+        added = damping[:, None] * diagonal + TINY * diagonal.amax(1, keepdim=True) + torch.finfo(at.dtype).tiny
+        delta = torch.linalg.solve(curvature + torch.diag_embed(added), -slope).clamp(-MOST, MOST)
+        tried = (at + width * delta.T).clamp(low, high)
+        there = _linear(family, slots, steps, tried, width, answers, limit)
+        better = there[0] < loss
+        at, loss = torch.where(better, tried, at), torch.where(better, there[0], loss)
+        slope = torch.where(better[:, None], there[1], slope)
+        curvature = torch.where(better[:, None, None], there[2], curvature)
+        damping = torch.where(better, EASED * damping, RAISED * damping)
+    return at, loss
+
+
+def _linear(
+    family: Family, slots: Slots, steps: int, at: Float[Tensor, "V m"], width: Float[Tensor, "V 1"],
+    answers: Float[Tensor, "m B K"], limit: float,
+) -> tuple[Float[Tensor, "m"], Float[Tensor, "m V"], Float[Tensor, "m V V"]]:  # fmt: skip
+    """(mean r², mean Jr, mean JJᵀ) at these coordinates, derivatives in units of the grid's spacing."""
+    n_open = len(at)
+    moves = DIFFERENCE * width * torch.eye(n_open, n_open + 1, dtype=torch.float64).roll(1, 1)
+    points = (at[..., None] + moves[:, None]).flatten(1)
+    (tried,) = family.guesses(slots, (steps,), numbers(family, points, slots.spectra.variance))
+    guess = within(tried, limit).flatten(1).unflatten(0, (at.shape[1], 1 + n_open))
+    r, J = guess[:, 0] - answers.flatten(1), (guess[:, 1:] - guess[:, :1]) / DIFFERENCE
+    n_places = r.shape[1]
+    return r.square().mean(1), (J @ r[..., None])[..., 0] / n_places, J @ J.mT / n_places
 
 
 def _mean_squares(guesses: Float[Tensor, "G B K"], answers: Float[Tensor, "M B K"]) -> Float[Tensor, "G M"]:

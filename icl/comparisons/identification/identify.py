@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from icl.comparisons.identification.descents import (
     ExactLineSearch,
     GradientDescentPlusPlus,
     Momentum,
+    Nesterov,
     PolyakSteps,
 )
 from icl.comparisons.identification.family import Family
@@ -33,7 +35,7 @@ from icl.comparisons.identification.preconditioned import PreconditionedGradient
 from icl.comparisons.identification.question import LEAST_PROMPTS, Question
 from icl.comparisons.identification.similarity import errors, prompt_distances, similarity_of_errors
 from icl.comparisons.identification.slots import Slots, drawn, joined
-from icl.comparisons.identification.verdict import Verdict, judge
+from icl.comparisons.identification.verdict import Rules, Verdict, judge
 from icl.config import ConfigError
 from icl.rng import Draw
 
@@ -71,7 +73,7 @@ def families(slots: Slots, question: Question) -> list[Family]:
     mine = [Listed(name, name, {"": predictor}) for name, predictor in question.also.items()]
     if question.quick:
         return [*found, IterativeNewton(), *mine]
-    found += [IterativeNewton(), Momentum(), GradientDescentPlusPlus(), Chebyshev(), ConjugateGradient(),
+    found += [IterativeNewton(), Momentum(), Nesterov(), Chebyshev(), GradientDescentPlusPlus(), ConjugateGradient(),
               ExactLineSearch(), PolyakSteps(), ArmijoSteps()]  # fmt: skip
     if dim <= WIDEST:
         found.append(PreconditionedGradientDescent())
@@ -162,10 +164,21 @@ def judged_by(
         distances[c, :, :n] = prompt_distances(guess, answers[:, :n])
         similarity[c] = similarity_of_errors(errors(guess, slots.target[:n]), own[:, :n])
     kept = {name: fitted[name] for name in guesses}
-    verdicts = judge(
-        list(kept), distances, slots.label_square,
-        kinds={name: member.family.kind for name, member in kept.items()},
-        contains={name: member.family.contains for name, member in kept.items()},
-        least_margin=question.least_margin, most_unexplained=question.most_unexplained, draw=draw,
+    families = {name: member.family for name, member in kept.items()}
+    rules = Rules(
+        kinds={name: family.kind for name, family in families.items()},
+        groups={name: family.group for name, family in families.items()},
+        contains={name: family.contains for name, family in families.items()},
+        least_margin=question.least_margin, most_gain=question.most_gain, most_unexplained=question.most_unexplained,
     )  # fmt: skip
+    verdicts = judge(list(kept), distances, slots.label_square, rules, draw, _apart(list(guesses.values())))
     return Identified(kept, distances, similarity, guesses, answers, verdicts, unstable, left_out, slots)
+
+
+def _apart(guesses: Sequence[Float[Tensor, "M b K"]]) -> Float[Tensor, "C C M"]:
+    """Squared distances of candidates from each other, where both were asked."""
+    apart = torch.zeros(len(guesses), len(guesses), len(guesses[0]) if guesses else 0, dtype=torch.float64)
+    for (i, one), (j, other) in combinations(enumerate(guesses), 2):
+        n = min(one.shape[1], other.shape[1])
+        apart[i, j] = apart[j, i] = (one[:, :n] - other[:, :n]).square().mean((1, 2))
+    return apart

@@ -13,11 +13,13 @@ from icl.algorithms.gradient_boosting import GradientBoosting
 from icl.algorithms.kernel_regression import KernelRegression
 from icl.algorithms.lasso import Lasso
 from icl.algorithms.nearest_neighbours import NearestNeighbours
+from icl.algorithms.neural_network import NeuralNetwork
 from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.fitting import within
 from icl.comparisons.identification.slots import Slots
 
-ASKED = {False: (48, 16), True: (16, 4)}  # prompts for Lasso and a tree, and for boosting: at the query, everywhere
+FITTED = 48  # prompts that the member of a slow list is chosen on
+ASKED = {False: (256, 16), True: (16, 4)}  # prompts for Lasso and a tree, and for slower ones: at the query, everywhere
 SWEEPS = 1000  # over the coordinates; weaker penalties with fewer pairs than coordinates need a hundred times more
 
 
@@ -41,8 +43,9 @@ class Listed(Family):
         labels = list(self.members)
         if len(labels) == 1:
             return Chosen(self, labels * len(answers))
-        if self.most_prompts is not None and len(slots.target) > self.most_prompts:
-            slots, answers = slots.cut(0, self.most_prompts), answers[:, : self.most_prompts]
+        if self.most_prompts is not None:
+            most = min(FITTED, self.most_prompts, len(slots.target))
+            slots, answers = slots.cut(0, most), answers[:, :most]
         (tried,) = self.guesses(slots, (1,), torch.zeros(0, 1).double())
         distance = [(within(guess, limit) - answers).square().mean((1, 2)) for guess in tried]
         best = torch.stack(distance).argmin(0).tolist()
@@ -95,4 +98,8 @@ class Learners:
                 {f"max_depth={d}": DecisionTree(max_depth=d) for d in (4, None)}, most_prompts=some,
             ),
             Listed("gradient_boosting", "trees", {"": GradientBoosting()}, most_prompts=few),
+            Listed(
+                "neural_network", "networks", {f"steps={t}": NeuralNetwork(steps=t) for t in (100, 300)},
+                most_prompts=few,
+            ),
         ]  # fmt: skip

@@ -17,6 +17,7 @@ class Question:
     learners: bool = True  # also those that see no spectrum: neighbours, kernels, Lasso, trees
     quick: bool = False  # only candidates of at most one open number, to see that all of it runs
     least_margin: float = 0.1  # by which a runner-up's distance must exceed the best one's
+    most_gain: float = 0.02  # of that distance, by freedom that is not needed
     most_unexplained: float = 0.1  # of E y², by a candidate that may be named
     also: Mapping[str, Any] = field(default_factory=dict)
 
@@ -26,7 +27,7 @@ class Question:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= {LEAST_PROMPTS}: the bootstrap is over them")
         if self.positions not in ("auto", "every", "query"):
             raise ValueError(f"positions={self.positions} must be auto, every or query")
-        for name in ("least_margin", "most_unexplained"):
+        for name in ("least_margin", "most_gain", "most_unexplained"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 0")
 

@@ -25,6 +25,8 @@ from icl.algorithms.least_squares import LeastSquares
 from icl.algorithms.line_search_descent import LineSearchDescent
 from icl.algorithms.momentum import Momentum
 from icl.algorithms.nearest_neighbours import NearestNeighbours
+from icl.algorithms.nesterov import Nesterov
+from icl.algorithms.neural_network import NeuralNetwork
 from icl.algorithms.ridge import Ridge
 from icl.core import Prompt
 from icl.rng import Draw
@@ -66,6 +68,9 @@ TRUTHS: dict[str, Callable[[Draw, int], Any]] = {
     "momentum": lambda d, dim: Momentum(
         step_size=between(d, 0.2, 0.5), momentum=between(d, 0.75, 0.9), steps=one_of(d, range(4, 8))
     ),
+    "nesterov": lambda d, dim: Nesterov(
+        step_size=between(d, 0.2, 0.5), momentum=between(d, 0.75, 0.9), steps=one_of(d, range(4, 8))
+    ),
     "gradient_descent_plus_plus": lambda d, dim: GradientDescentPlusPlus(
         step_size=between(d, 0.4, 0.9), curvature_step_size=between(d, 0.08, 0.2), steps=one_of(d, (2, 3))
     ),
@@ -82,15 +87,19 @@ TRUTHS: dict[str, Callable[[Draw, int], Any]] = {
     "lasso": lambda d, dim: Lasso(alpha=one_of(d, (0.3, 0.1))),
     "decision_tree": lambda d, dim: DecisionTree(max_depth=4),
     "gradient_boosting": lambda d, dim: GradientBoosting(),
+    "neural_network": lambda d, dim: NeuralNetwork(steps=one_of(d, (100, 300))),
 }
 
 
 @dataclass(frozen=True)
 class Noisy:
-    """Algorithms side by side as one bank, each guess with noise of its own; the same prompts give the same noise."""
+    """Algorithms side by side as one bank, at every level of noise; each guess has its own, a function of the prompts.
+
+    Members are all algorithms at the first level, then all at the second, and so on.
+    """
 
     algorithms: Sequence[Any]
-    noise_std: float
+    noise_stds: Sequence[float]
     draw: Draw
 
     def last(self, prompt: Prompt) -> Float[Tensor, "M B"]:
@@ -103,9 +112,11 @@ class Noisy:
                 known = algorithm(prompt)[-1][0]
                 asked.append((algorithm, known))
             rows.append(known)
-        first = prompt.x_query[0, 0, 0].item()  # noise as a function of the prompts, so that a repeated call repeats
-        noise = Draw(range(len(rows)), f"{self.draw.name}/{self.draw.seeds[0]}/{first!r}", dtype=torch.float64)
-        return torch.stack(rows) + self.noise_std * noise.normal(prompt.x_query.shape[1]).to(rows[0])
+        clean = torch.stack(rows).repeat(len(self.noise_stds), 1)
+        stds = torch.tensor(self.noise_stds, dtype=torch.float64).repeat_interleave(len(rows))[:, None]
+        first = prompt.x_query[0, 0, 0].item()  # so that a repeated call repeats
+        noise = Draw(range(len(clean)), f"{self.draw.name}/{self.draw.seeds[0]}/{first!r}", dtype=torch.float64)
+        return clean + (stds * noise.normal(prompt.x_query.shape[1])).to(clean)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -2,30 +2,35 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from icl.comparisons.walk import N_BLOCKS, resampling_weights
+from icl.comparisons.identification.paired import Paired, Resamples
 from icl.rng import Draw
 
 Status = Literal["named", "family", "undecided", "none"]
 SAME = 1e-6  # of E y²: distances closer than this are rounding, or the fit's own
+NEAR_END = 0.5  # of |a − b|²: with more excess than that the model is in the nearest quarter of the way from a to b
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What one model runs, as far as the prompts tell.
 
-    `best` is the nearest candidate and `distance` its squared prediction difference over E y². A contender is within
-    the margin of it, or not told from it by the bootstrap over prompts. `names` are the contenders that contain no
-    other contender (`also` are those that do: the same algorithm with more freedom).
+    `best` is the nearest candidate and `distance` its squared prediction difference over E y². A contender is not told
+    from it by the bootstrap over prompts; or it is, but its distance is within the margin and the model is not at the
+    best one's end of the way from one to the other (a model that is neither may be a little nearer to either).
+    A contender with more freedom, that contains another one, is in `also` where its freedom is shown to gain nothing;
+    where it may gain something, both are in `names`, for either may be the truth.
 
         named       one name          family      several, all of one kind
         undecided   several kinds     none        nothing is near: the best leaves more than the allowed share
+
+    `group` is a closer word than `kind`, where all names have the same one.
 
     `runner_up` is the nearest candidate that is no contender, `margin` what it is farther away, in units of E y², with
     its 95 % interval over prompts.
@@ -40,10 +45,11 @@ class Verdict:
     runner_up: str | None
     margin: float
     margin_interval: tuple[float, float]
+    group: str = ""
 
     def __str__(self) -> str:
         names = ", ".join(self.names)
-        said = {"named": names, "family": f"{self.kind} ({names} are not told apart)",
+        said = {"named": names, "family": f"{self.group or self.kind} ({names} are not told apart)",
                 "undecided": f"undecided between {names}",
                 "none": f"none of the candidates (the nearest is {self.best})"}[self.status]  # fmt: skip
         text = f"{said}; it leaves {self.distance:.3g} of E y²"
@@ -53,97 +59,90 @@ class Verdict:
         return text
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What candidates are to each other, and what a name takes; the numbers are those of `Question`."""
+
+    kinds: Mapping[str, str]
+    contains: Mapping[str, Sequence[str]]
+    least_margin: float
+    most_unexplained: float
+    most_gain: float = 0.02
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def nested(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        """(simple, freer): the second contains the first, also through others."""
+        closed = {name: set(own) for name, own in self.contains.items()}
+        for _ in closed:
+            for own in closed.values():
+                own |= {deeper for inner in list(own) for deeper in closed.get(inner, ())}
+        return [(names.index(s), c) for c, name in enumerate(names) for s in sorted(closed.get(name, ())) if s in names]
+
+
 def judge(
-    names: Sequence[str],
-    distances: Float[Tensor, "C M B"],
-    label_square: float,
-    *,
-    kinds: Mapping[str, str],
-    contains: Mapping[str, Sequence[str]],
-    least_margin: float,
-    most_unexplained: float,
-    draw: Draw,
-) -> list[Verdict]:
+    names: Sequence[str], distances: Float[Tensor, "C M B"], label_square: float, rules: Rules, draw: Draw,
+    apart: Float[Tensor, "C C M"],
+) -> list[Verdict]:  # fmt: skip
     """One verdict a model from the distances to every prompt, over E y² here; nan where a candidate was not asked.
 
-    A slow candidate that was asked less is compared on the prompts that it was asked. The bootstrap interval is one
-    for all candidates at once (Bonferroni).
+    A slow candidate that was asked less is compared on the prompts that it was asked. Intervals hold for all
+    candidates at once (Bonferroni). `apart` are the squared distances of candidates from each other. A model that is a
+    plus noise is farther from b by just that, d_b − d_a = |a − b|²; half-way between them it is as near to both.
     """
-    scaled = distances / label_square
-    asked = scaled.isfinite()
+    scaled, apart = distances / label_square, apart / label_square
+    resamples = Resamples(0.05 / max(len(names) - 1, 1), draw)
+    pairs = rules.nested(names)
     found = []
     for m in range(scaled.shape[1]):
-        own, known = scaled[:, m], asked[:, m]
-        best = _nearest(own, known)
-        level = 0.05 / max(len(names) - 1, 1)
-        excess, low, high = _excess(own, known, best, level, draw)
-        shared = torch.stack([own[best][known[c]].mean() for c in range(len(names))])
-        contender = (low <= SAME) | (excess <= least_margin * shared + SAME)
+        paired = Paired(scaled[:, m], resamples)
+        best = paired.nearest()
+        excess, low, high = paired.farther([(best, c) for c in range(len(names))])
+        shared = torch.stack([paired.mean(best, c) for c in range(len(names))])
+        between = excess <= NEAR_END * apart[best, :, m] + SAME
+        contender = (low <= SAME) | ((excess <= rules.least_margin * shared + SAME) & between)
         contender[best] = True
-        found.append(
-            _verdict(list(names), own, best, contender, excess, low, high, kinds, _closed(contains), most_unexplained)
-        )
+        nested = [pair for pair in pairs if contender[pair[0]] and contender[pair[1]]]
+        own = torch.stack([apart[simple, freer, m] for simple, freer in nested]) if nested else apart[:0, 0, m]
+        idle = _idle(paired, nested, own, rules.most_gain * shared[best])
+        found.append(_verdict(names, paired, best, contender, idle, (excess, low, high), rules))
     return found
 
 
-def _nearest(own: Float[Tensor, "C B"], known: Bool[Tensor, "C B"]) -> int:
-    """The candidate with the least mean, two at a time on the prompts that both were asked."""
-    best = 0
-    for c in range(1, len(own)):
-        both = known[c] & known[best]
-        if own[c][both].mean() < own[best][both].mean():
-            best = c
-    return best
+def _idle(
+    paired: Paired, nested: Sequence[tuple[int, int]], apart: Float[Tensor, "p"], most: Float[Tensor, ""]
+) -> set[int]:
+    """Candidates whose freedom is shown to gain nothing over a simpler one.
 
-
-def _excess(
-    own: Float[Tensor, "C B"], known: Bool[Tensor, "C B"], best: int, level: float, draw: Draw
-) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"], Float[Tensor, "C"]]:
-    """How much farther every candidate is than the best, with a paired interval over prompts."""
-    mean, low, high = (torch.zeros(len(own), dtype=torch.float64) for _ in range(3))
-    counts = known.sum(1)
-    for n in sorted(set(counts.tolist())):
-        rows = [c for c in range(len(own)) if counts[c] == n]
-        both = known[rows[0]] & known[best]
-        difference = (own[rows] - own[best])[:, both]
-        blocks = min(N_BLOCKS, difference.shape[1])
-        block = torch.arange(difference.shape[1]) * blocks // difference.shape[1]
-        sums = torch.zeros(len(rows), blocks, dtype=torch.float64).index_add_(1, block, difference)
-        weights = resampling_weights(blocks, draw)
-        resampled = sums @ weights.T / (weights @ block.bincount().double())
-        ends = torch.quantile(resampled, torch.tensor([level, 1 - level], dtype=torch.float64), dim=1)
-        mean[rows], low[rows], high[rows] = difference.mean(1), ends[0], ends[1]
-    return mean, low, high
-
-
-def _closed(contains: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-    """Everything that a family contains, also through others."""
-    closed = {name: set(own) for name, own in contains.items()}
-    for _ in closed:
-        for own in closed.values():
-            own |= {deeper for inner in list(own) for deeper in closed.get(inner, ())}
-    return closed
+    Either the gain is too small to matter; or nothing shows that there is one, and it is not what it would be if the
+    freer one were the truth, their distance to each other, which no noise blurs.
+    """
+    if not nested:
+        return set()
+    _, low, high = paired.farther([(freer, simple) for simple, freer in nested])
+    shown = (high <= most + SAME) | ((low <= SAME) & (high <= apart + SAME))
+    return {freer for (_, freer), idle in zip(nested, shown.tolist()) if idle}
 
 
 def _verdict(
-    names: list[str], own: Tensor, best: int, contender: Tensor, excess: Tensor, low: Tensor, high: Tensor,
-    kinds: Mapping[str, str], contains: Mapping[str, set[str]], most_unexplained: float,
+    names: Sequence[str], paired: Paired, best: int, contender: Bool[Tensor, "C"], idle: set[int],
+    farther: tuple[Float[Tensor, "C"], Float[Tensor, "C"], Float[Tensor, "C"]], rules: Rules,
 ) -> Verdict:  # fmt: skip
-    left = [names[c] for c in excess.argsort().tolist() if contender[c]]
-    simplest = tuple(name for name in left if not contains.get(name, set()) & (set(left) - {name}))
-    others = [c for c in excess.argsort().tolist() if not contender[c]]
-    kind = {kinds[name] for name in simplest}
-    distance = own[best][own[best].isfinite()].mean().item()
-    status: Status = "named" if len(simplest) == 1 else "family" if len(kind) == 1 else "undecided"
-    if distance > most_unexplained:
+    excess, low, high = farther
+    order = excess.argsort().tolist()
+    said = tuple(names[c] for c in order if contender[c] and c not in idle)
+    kinds, groups = ({of.get(name, "") for name in said} for of in (rules.kinds, rules.groups))
+    distance = paired.mean(best, best).item()
+    status: Status = "named" if len(said) == 1 else "family" if len(kinds) == 1 else "undecided"
+    if distance > rules.most_unexplained:
         status = "none"
-    runner = others[0] if others else None
+    runner = next((c for c in order if not contender[c]), None)
     return Verdict(
-        status=status, best=names[best], distance=distance, names=simplest,
-        also=tuple(name for name in left if name not in simplest), kind=" or ".join(sorted(kind)),
+        status=status, best=names[best], distance=distance, names=said,
+        also=tuple(names[c] for c in order if contender[c] and c in idle), kind=" or ".join(sorted(kinds)),
         runner_up=None if runner is None else names[runner],
         margin=0.0 if runner is None else excess[runner].item(),
         margin_interval=(0.0, 0.0) if runner is None else (low[runner].item(), high[runner].item()),
+        group=groups.pop() if len(groups) == 1 else "",
     )  # fmt: skip
 
 

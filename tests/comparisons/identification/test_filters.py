@@ -14,6 +14,7 @@ from icl.algorithms.iterative_newton import IterativeNewton
 from icl.algorithms.least_squares import LeastSquares
 from icl.algorithms.line_search_descent import LineSearchDescent
 from icl.algorithms.momentum import Momentum
+from icl.algorithms.nesterov import Nesterov
 from icl.algorithms.ridge import Ridge
 from icl.comparisons.identification import descents, filters, preconditioned
 from icl.comparisons.identification.slots import drawn, joined
@@ -43,6 +44,7 @@ CASES = {
     "on_sum": (filters.GradientDescentOnSum(), (1, 2, 5), [0.03], OnSum(0.03, 5)),
     "newton": (filters.IterativeNewton(), (1, 2, 7), [], IterativeNewton(steps=7)),
     "momentum": (descents.Momentum(), (1, 2, 6), [0.2, 0.7], Momentum(step_size=0.2, momentum=0.7, steps=6)),
+    "nesterov": (descents.Nesterov(), (1, 2, 6), [0.2, 0.7], Nesterov(step_size=0.2, momentum=0.7, steps=6)),
     "plus_plus": (
         descents.GradientDescentPlusPlus(), (1, 2, 4), [0.3, 0.1],
         GradientDescentPlusPlus(step_size=0.3, curvature_step_size=0.1, steps=4),
