@@ -128,7 +128,7 @@ def _verdict(
     farther: tuple[Float[Tensor, "C"], Float[Tensor, "C"], Float[Tensor, "C"]], rules: Rules,
 ) -> Verdict:  # fmt: skip
     excess, low, high = farther
-    order = excess.argsort().tolist()
+    order: list[int] = excess.argsort().tolist()
     said = tuple(names[c] for c in order if contender[c] and c not in idle)
     kinds, groups = ({of.get(name, "") for name in said} for of in (rules.kinds, rules.groups))
     distance = paired.mean(best, best).item()
