@@ -19,19 +19,23 @@ run = icl.load(Path(sys.argv[1]))
 found, n2 = run.folder.record("comparisons"), run.config.task.n_letters**2
 chance = {"greedy": 1 / n2, "sampled": 1 / n2, "unfiltered": 1 / (n2 * run.config.task.n_levels), "membership": 0.5}
 
-# %% A line a training and measure
-print(f"{'training':16s} {'asked as':9s} {'measure':11s} {'earlier books':>26s} {'last book':>26s}   chance   source")
+# %% A line a training and measure; rules that were shown and never needed where there are some
+columns = {"earlier": "earlier books", "last": "last book"}
+if run.config.task.held_out:
+    columns["held_out"] = "never needed"
+heads = " ".join(f"{title:>26s}" for title in columns.values())
+print(f"{'training':16s} {'asked as':9s} {'measure':11s} {heads}   chance   source")
 trainings = ["probes", *(name for name in run.config.references if f"{name}/leak/greedy_last" in found["numbers"])]
 for training in trainings:
     for probe, asked in (("leak", "rule"), ("leak_source", "source")):
         for measure, by_chance in chance.items():
             cells = []
-            for which in ("earlier", "last"):
+            for which in columns:
                 key = f"{training}/{probe}/{measure}_{which}"
                 values, intervals = found["numbers"][key], found["intervals"][key]
                 low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
                 cells.append(f"{100 * sum(values) / len(values):6.1f} [{100 * low:5.1f}, {100 * high:5.1f}] %")
             source = "" if measure not in SOURCE else "{:.2f} / {:.2f} %".format(*SOURCE[measure])
             name = "annealed" if training == "probes" else training
-            cells.append(f"{100 * by_chance:6.1f} %")
-            print(f"{name:16s} {asked:9s} {measure:11s} {cells[0]:>26s} {cells[1]:>26s} {cells[2]}   {source}")
+            line = " ".join(f"{cell:>26s}" for cell in cells)
+            print(f"{name:16s} {asked:9s} {measure:11s} {line} {100 * by_chance:6.1f} %   {source}")

@@ -30,11 +30,14 @@ class RuleLeak:
                       context from others by the model's loss; chance 1/2
 
     `.._earlier` is the mean over books 1..d−1, of which the training loss never saw an output, `.._last` is book d,
-    whose outputs it saw. Intervals are over rules (Wilson; `membership`, `sampled`: normal).
+    whose outputs it saw, `.._held_out` that over the rules of book 1 that were shown and never needed (nan if there are
+    none). Intervals are over rules (Wilson; `membership`, `sampled`: normal, cut to 0..1).
     """
 
     numbers: ClassVar[tuple[str, ...]] = tuple(
-        f"{what}_{which}" for what in ("greedy", "sampled", "unfiltered", "membership") for which in ("earlier", "last")
+        f"{what}_{which}"
+        for what in ("greedy", "sampled", "unfiltered", "membership")
+        for which in ("earlier", "last", "held_out")
     )
     shown_as: Literal["rule", "source"] = "rule"
 
@@ -47,15 +50,20 @@ class RuleLeak:
         task = translating(run)
         if not hasattr(run.model, "asked_for_rules"):
             raise ValueError(f"{type(run.model).__name__} cannot be asked for a rule; it needs model=llama_translator")
-        books = task.fixed_books(own_draw(run, draw))
+        own = own_draw(run, draw)
+        books, held_out = task.fixed_books(own), run.task.held_out_rules(own)
         logits = run.model.asked_for_rules(as_source=self.shown_as == "source")  # (M, d, n², d n²)
         found = {name: value.double() for name, value in read_out(logits, books).items()}
         numbers, intervals = {}, {}
         for name, value in found.items():
-            binary = name in ("greedy", "unfiltered")
-            for which, part in {"earlier": value[:, :-1].flatten(1), "last": value[:, -1]}.items():
-                numbers[f"{name}_{which}"] = part.mean(1)
-                intervals[f"{name}_{which}"] = wilson(part) if binary else normal(part)
+            parts = {
+                "earlier": value[:, :-1].flatten(1),
+                "last": value[:, -1],
+                "held_out": value[:, 0].gather(1, held_out),
+            }
+            numbers |= {f"{name}_{which}": part.mean(1) for which, part in parts.items()}
+            over = wilson if name in ("greedy", "unfiltered") else normal
+            intervals |= {f"{name}_{which}": over(part) for which, part in parts.items() if part.shape[1]}
         chance = 1 / task.n_pairs
         curve = Curve(
             kind="line", title="Rules read out of the weights", x_label="book", y_label="share of its rules, greedy",
@@ -89,4 +97,4 @@ def wilson(values: Float[Tensor, "M K"], z: float = 1.96) -> Float[Tensor, "M 2"
 
 def normal(values: Float[Tensor, "M K"]) -> Float[Tensor, "M 2"]:
     half = 1.96 * values.std(1) / values.shape[1] ** 0.5
-    return torch.stack([values.mean(1) - half, values.mean(1) + half], -1)
+    return torch.stack([values.mean(1) - half, values.mean(1) + half], -1).clamp(0, 1)

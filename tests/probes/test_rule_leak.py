@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from icl.models.llama_translator import LlamaTranslator
-from icl.probes.rule_leak import read_out, wilson
+from icl.probes.rule_leak import normal, read_out, wilson
 from icl.rng import Draw
 from icl.tasks.multilevel_translation import MultilevelTranslation
 
@@ -42,3 +42,8 @@ def test_wilson_covers_a_share_of_nought():
     low, high = wilson(torch.zeros(1, 16, dtype=torch.float64))[0].tolist()
     assert low == pytest.approx(0.0, abs=1e-12)
     assert high == pytest.approx(0.1936, abs=1e-3)
+
+
+def test_intervals_of_shares_end_at_nought_and_one():
+    low, high = normal(torch.tensor([[1.0, 1.0, 1.0, 0.0]]))[0].tolist()
+    assert (low, high) == (pytest.approx(0.26), 1.0)
