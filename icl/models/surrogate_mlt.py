@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from icl.models.arguments import at_least_one
 from icl.models.first_values import draw_normal
 from icl.rng import Draw
-from icl.tasks.phrasebooks import Rules
+from icl.tasks.phrasebooks import Rules, shift
 
 TINY = 1e-10  # added to a probability before its logarithm, as in the source
 
@@ -34,6 +34,7 @@ class SurrogateMlt(nn.Module):
 
     reads: ClassVar[str] = "text"
     W: Tensor
+    marginals: Tensor
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class SurrogateMlt(nn.Module):
         self.temperature, self.layer_wise = temperature, layer_wise
         n2 = n_letters**2
         self.W = nn.Parameter(torch.zeros(n_seeds, n_levels, n2, n2, device=device, dtype=dtype))
+        self.register_buffer("marginals", marginals(n_letters).to(self.W), persistent=False)
         self._trained = torch.tensor(True)  # of layer-wise training: the books that the last prompts train
 
     @torch.no_grad()
@@ -71,22 +73,30 @@ class SurrogateMlt(nn.Module):
         steps = self.n_levels if steps is None else steps
         if not 0 <= steps <= self.n_levels:
             raise ValueError(f"steps={steps} must be in 0..{self.n_levels}, the levels")
-        return torch.stack([(V + TINY).log() for V in self._levels(prompt, steps)])
+        source = one_hot(prompt.source, self.W).expand(self.n_seeds, *prompt.source.shape[1:], -1)
+        books = self.books(prompt).mT
+        asked = self._asked(prompt, books)
+        levels = [pairs @ books[:, :, level] for level, pairs in zip(range(steps), asked)]
+        return torch.stack([(V + TINY).log() for V in (source, *levels)])
 
     def last(self, prompt: Rules) -> Float[Tensor, "M B P V"]:
         """The guess of the last level."""
-        *_, V = self._levels(prompt, self.n_levels)
-        return (V + TINY).log()
+        books = self.books(prompt).mT
+        *_, pairs = self._asked(prompt, books)
+        return (pairs @ books[:, :, -1] + TINY).log()
 
-    def _levels(self, prompt: Rules, steps: int) -> Iterator[Float[Tensor, "M B P V"]]:
-        """V_0 .. V_steps."""
-        books = self.books(prompt)
-        V = nn.functional.one_hot(prompt.source, self.n_letters**2).to(self.W)
-        V = V.expand(self.n_seeds, *V.shape[1:])
-        yield V
-        for level in range(steps):
-            V = self.shift(V) @ books[:, :, level].mT
-            yield V
+    def _asked(self, prompt: Rules, books: Float[Tensor, "M B d n2 n2"]) -> Iterator[Float[Tensor, "M B P V"]]:
+        """Shift(V_0) .. Shift(V_{d−1}), what each of the transposed books is asked for.
+
+        A level is one product with a table twice as wide: V's marginals are linear, so they are taken of the book.
+        """
+        pairs = one_hot(shift(prompt.source, self.n_letters), self.W)
+        pairs = pairs.expand(self.n_seeds, *pairs.shape[1:])
+        yield pairs
+        for level in range(self.n_levels - 1):
+            second, first = (pairs @ (books[:, :, level] @ self.marginals)).chunk(2, -1)
+            pairs = second * first.roll(-1, -2)
+            yield pairs
 
     def books(self, prompt: Rules) -> Float[Tensor, "M B d n2 n2"]:
         """softmax(τ (C + W)): column c is what pair c is translated to."""
@@ -106,8 +116,15 @@ class SurrogateMlt(nn.Module):
         flat = torch.zeros(*prompt.keys.shape[:2], self.n_levels * n2 * n2).to(self.W)
         return flat.scatter_(2, at, prompt.shown.to(flat)).view(*prompt.keys.shape[:2], self.n_levels, n2, n2)
 
-    def shift(self, V: Float[Tensor, "M B P V"]) -> Float[Tensor, "M B P V"]:
-        """The distribution of the pairs between the pairs, their letters taken as independent."""
-        letters = V.unflatten(-1, (self.n_letters, self.n_letters))
-        second, first = letters.sum(-2), letters.sum(-1).roll(-1, -2)
-        return (second[..., :, None] * first[..., None, :]).flatten(-2)
+
+def one_hot(codes: Int[Tensor, "M B P"], like: Tensor) -> Float[Tensor, "M B P V"]:
+    """Certain pairs as distributions."""
+    return nn.functional.one_hot(codes, like.shape[-1]).to(like)
+
+
+def marginals(n: int) -> Float[Tensor, "V U"]:
+    """Two tables side by side: V times them is second(V)[x] and first(V)[y], for every pair (x, y)."""
+    eye = torch.eye(n)
+    second = eye.repeat(n, 1).repeat_interleave(n, 1)  # [(a, b), (x, y)] = 1 where b = x
+    first = torch.kron(eye, torch.ones(n, 1)).repeat(1, n)  # 1 where a = y
+    return torch.cat([second, first], 1)
