@@ -4,7 +4,7 @@ References:
     Zhu, Panigrahi, Arora 2025, On the power of context-enhanced learning in LLMs, arXiv:2503.01821, Def. 5.2
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -74,27 +74,26 @@ class SurrogateMlt(nn.Module):
         if not 0 <= steps <= self.n_levels:
             raise ValueError(f"steps={steps} must be in 0..{self.n_levels}, the levels")
         source = one_hot(prompt.source, self.W).expand(self.n_seeds, *prompt.source.shape[1:], -1)
-        books = self.books(prompt).mT
-        asked = self._asked(prompt, books)
-        levels = [pairs @ books[:, :, level] for level, pairs in zip(range(steps), asked)]
+        books = self.books(prompt).mT.unbind(2)
+        levels = [pairs @ book for book, pairs in zip(books[:steps], self._asked(prompt, books))]
         return torch.stack([(V + TINY).log() for V in (source, *levels)])
 
     def last(self, prompt: Rules) -> Float[Tensor, "M B P V"]:
         """The guess of the last level."""
-        books = self.books(prompt).mT
+        books = self.books(prompt).mT.unbind(2)
         *_, pairs = self._asked(prompt, books)
-        return (pairs @ books[:, :, -1] + TINY).log()
+        return (pairs @ books[-1] + TINY).log()
 
-    def _asked(self, prompt: Rules, books: Float[Tensor, "M B d n2 n2"]) -> Iterator[Float[Tensor, "M B P V"]]:
-        """Shift(V_0) .. Shift(V_{d−1}), what each of the transposed books is asked for.
+    def _asked(self, prompt: Rules, books: Sequence[Tensor]) -> Iterator[Float[Tensor, "M B P V"]]:
+        """Shift(V_0) .. Shift(V_{d−1}), what each of the books, (M, B, n², n²) and transposed, is asked for.
 
         A level is one product with a table twice as wide: V's marginals are linear, so they are taken of the book.
         """
         pairs = one_hot(shift(prompt.source, self.n_letters), self.W)
         pairs = pairs.expand(self.n_seeds, *pairs.shape[1:])
         yield pairs
-        for level in range(self.n_levels - 1):
-            second, first = (pairs @ (books[:, :, level] @ self.marginals)).chunk(2, -1)
+        for book in books[:-1]:
+            second, first = (pairs @ (book @ self.marginals)).chunk(2, -1)
             pairs = second * first.roll(-1, -2)
             yield pairs
 

@@ -22,7 +22,7 @@ from icl.rng import Draw
 from icl.runs import Run
 from icl.tasks.phrasebooks import Rules
 
-CHUNK = 10  # draws at a time
+CHUNK = 80  # strings of all members at a time, so that the activations of a level stay in cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +74,11 @@ class GradientAccuracy:
     def accuracy(self, task: Any, own: Draw, rate: float, books: int, batch: int) -> Float[Tensor, "M"]:
         """Mean over draws of the share of the rules left out of book 1 that the gradient names."""
         sample = task.sample(batch * self.draws, own)
+        at_once = max(1, CHUNK // (batch * len(own.seeds)))
         out = left_out(task, own, rate, books, self.draws)  # (M, draws, d, n²)
         named = torch.cat([
             named_rules(task, cut(sample, low * batch, high * batch), out[:, low:high])
-            for low, high in ((low, min(low + CHUNK, self.draws)) for low in range(0, self.draws, CHUNK))
+            for low, high in ((low, min(low + at_once, self.draws)) for low in range(0, self.draws, at_once))
         ], 1)  # fmt: skip
         right = named == task.fixed_books(own)[:, None, 0]
         return (right & out[:, :, 0]).sum((1, 2)).double() / out[:, :, 0].sum((1, 2))

@@ -111,7 +111,7 @@ class MultilevelTranslation:
 
     def pool_strings(self, draw: Draw) -> Int[Tensor, "M pool P"]:
         """The strings that training reads."""
-        return self._drawn(self.pool or 0, own(draw, POOL), self._alphabets(1, own(draw, POOL))).to(draw.device)
+        return own_pool(tuple(draw.seeds), self.pool or 0, self.length, self.n_letters, self.held_out).to(draw.device)
 
     def held_out_rules(self, draw: Draw) -> Int[Tensor, "M h"]:
         """The pairs that no string of the members of `draw` needs book 1 for."""
@@ -170,3 +170,14 @@ def own(draw: Draw, name: str) -> Draw:
 def own_permutations(seeds: tuple[int, ...], name: str, n_rows: int, n: int) -> Int[Tensor, "M R n"]:
     """Kept, as every step of a training asks for them."""
     return Draw(seeds, name, dtype=torch.float64).permutations(n_rows, n)
+
+
+@lru_cache(maxsize=64)
+def own_pool(
+    seeds: tuple[int, ...], n_strings: int, length: int, n_letters: int, held_out: int
+) -> Int[Tensor, "M N P"]:
+    """Kept likewise; their pairs are those that are not held out."""
+    every = torch.arange(n_letters**2).expand(len(seeds), 1, -1)
+    allowed = own_permutations(seeds, HELD_OUT, 1, n_letters**2)[:, :, held_out:] if held_out else every
+    picks = Draw(seeds, POOL, dtype=torch.float64).integers(allowed.shape[2], n_strings, length)
+    return strings(allowed.expand(-1, n_strings, -1), picks, n_letters)
