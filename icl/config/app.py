@@ -59,7 +59,8 @@ def arguments(argv: Sequence[str], defaults: dict[str, str]) -> list[str]:
     rest = [a for a in argv if a not in ("-m", "--multirun")]
     chosen = {a.lstrip("+~").split("=")[0] for a in rest}
     own = [f"{key}={value}" for key, value in defaults.items() if not chosen & {key, "tag", "run", "start"}]
-    return [*flags[:1], *own, *rest]
+    nothing = {f"{key}=null" for key in defaults}  # none of them; Hydra has no way to say it
+    return [*flags[:1], *own, *(a for a in rest if a not in nothing)]
 
 
 def pipeline_of(name: str) -> Any:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from command import call
+from icl.config.app import arguments
 
 TEXT = "model=causal_lm_tiny task=label_words_tiny +probe@probes.icl=icl_accuracy"
 SMALL = (*TEXT.split(" "), "+algorithm@references.gd=fine_tune", "references.gd.lr=[0.01,0.1]", "n_seeds=2",
@@ -100,3 +101,11 @@ def test_commands_that_train_refuse_a_language_model(command, in_tmp, monkeypatc
     finished = call(monkeypatch, capsys, command, *TEXT.split(" "))
     assert finished.code == 2
     assert "scripts/lab probe" in finished.err
+
+
+def test_a_command_s_own_experiment_can_be_left_out():
+    own = {"experiment": "icl_behaves_like_finetuning"}
+    assert arguments(["n_seeds=1"], own) == ["experiment=icl_behaves_like_finetuning", "n_seeds=1"]
+    assert arguments(["experiment=null", "n_seeds=1"], own) == ["n_seeds=1"]
+    assert arguments(["experiment=other"], own) == ["experiment=other"]
+    assert arguments(["run=outputs/x"], own) == ["run=outputs/x"]
