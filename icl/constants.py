@@ -1,5 +1,7 @@
 """Constants of a task, on the device in use: a copy to a GPU waits for everything before it, so it is made once."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -12,7 +14,9 @@ def there(constant: Tensor, device: torch.device | str, dtype: torch.dtype | Non
     kind = torch.device(device), dtype or constant.dtype
     if kind == (constant.device, constant.dtype):
         return constant  # as a copy of its own it would keep itself alive
-    copies = _COPIES.setdefault(constant, {})
+    if constant not in _COPIES:
+        _COPIES[constant] = {}
+    copies: dict[Any, Tensor] = _COPIES[constant]
     if kind not in copies:
         copies[kind] = constant.to(*kind)
     return copies[kind]

@@ -1,6 +1,7 @@
 """Ask the trained model and every reference the same prompts, look inside it, and keep what came out in its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from icl.config.schema import plain
 from icl.pipelines.train import trained_beside, trained_job
 from icl.probes.probe import probe
 from icl.rng import Draw
-from icl.runs import Run, load
+from icl.runs import Run, RunFolder, load
 
 QUICK = 128  # a cap on the prompts below which a probe that can be `quick` is: its numbers mean nothing
 EVALUATION_SEED = 0  # evaluation data is the same for every model
@@ -21,15 +22,15 @@ EVALUATION_SEED = 0  # evaluation data is the same for every model
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     """Compare the run at `run=DIR`, or the one that `cfg` trains, with the references. Returns medians over seeds."""
-    opened = load(cfg.run, cfg.plugins) if cfg.run else trained_run(cfg, in_sweep)
-    asked = cfg if cfg.references or cfg.probes else opened.config
-    if not (asked.references and asked.comparisons) and not asked.get("probes"):
-        raise ConfigError(
-            "nothing to ask; name an experiment (experiment=one_layer_is_one_gd_step), or mount parts: "
-            "+algorithm@references.gd=gradient_descent_optimal +comparison@comparisons.loss=loss_ratio, "
-            "or +probe@probes.norms=parameter_norms"
-        )
-    return show(opened, measure(opened, asked, cfg.max_prompts), in_sweep)
+    with asked_run(cfg, in_sweep, "compare") as opened:
+        asked = cfg if cfg.references or cfg.probes else opened.config
+        if not (asked.references and asked.comparisons) and not asked.get("probes"):
+            raise ConfigError(
+                "nothing to ask; name an experiment (experiment=one_layer_is_one_gd_step), or mount parts: "
+                "+algorithm@references.gd=gradient_descent_optimal +comparison@comparisons.loss=loss_ratio, "
+                "or +probe@probes.norms=parameter_norms"
+            )
+        return show(opened, measure(opened, asked, cfg.max_prompts), in_sweep)
 
 
 def show(opened: Run, found: dict[str, Any], in_sweep: bool) -> dict[str, float]:
@@ -40,16 +41,29 @@ def show(opened: Run, found: dict[str, Any], in_sweep: bool) -> dict[str, float]
         for name, values in found["numbers"].items():
             print(f"{name:58s} {' '.join('nan' if v is None else f'{v:.5g}' for v in values)}")
         print(f"report: {write_report(opened.folder)}")
-    return {name: _median(values) for name, values in found["numbers"].items()}
+    return {name: median_over_seeds(values) for name, values in found["numbers"].items()}
 
 
-def trained_run(cfg: Any, in_sweep: bool) -> Run:
-    job, mirror = trained_job(cfg, in_sweep=in_sweep, command="compare")
-    mirror.close()
-    return Run(job.folder, tuple(cfg.plugins))
+@contextmanager
+def asked_run(cfg: Any, in_sweep: bool, command: str) -> Iterator[Run]:
+    """The run at `run=DIR`, or the one that `cfg` trains: its tracker stays open until all that is asked is known."""
+    if cfg.run:
+        yield load(cfg.run, cfg.plugins)
+        return
+    job, mirror = trained_job(cfg, in_sweep=in_sweep, command=command)
+    try:
+        yield Run(job.folder, tuple(cfg.plugins))
+    finally:
+        mirror.close()
 
 
-def _median(values: list[float | None]) -> float:
+def add(folder: RunFolder, found: dict[str, Any]) -> None:
+    """What was measured, beside what comparisons.json already has."""
+    known = folder.record("comparisons") if folder.has("comparisons.json") else {}
+    folder.write_record("comparisons", {part: known.get(part, {}) | new for part, new in found.items()})
+
+
+def median_over_seeds(values: list[float | None]) -> float:
     import statistics
 
     return statistics.median([float("nan") if v is None else v for v in values])

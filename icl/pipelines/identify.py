@@ -9,9 +9,9 @@ from icl.comparisons.identification.verdict import together
 from icl.comparisons.measured import record
 from icl.config import build
 from icl.config.schema import plain
-from icl.pipelines.compare import capped, evaluation_draw, trained_run
+from icl.pipelines.compare import add, asked_run, capped, evaluation_draw, median_over_seeds
 from icl.probes.identification import Identification
-from icl.runs import Run, load
+from icl.runs import Run
 
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
@@ -20,7 +20,18 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     The settings are those of a mounted probe `identification`, if there is one; mounted references are candidates too.
     """
     begun = time.process_time()
-    opened = load(cfg.run, cfg.plugins) if cfg.run else trained_run(cfg, in_sweep)
+    with asked_run(cfg, in_sweep, "identify") as opened:
+        found, evidence = identified(opened, cfg)
+        if not in_sweep:
+            from icl.reporting.report import write_report
+
+            print("\n".join(lines(evidence)))
+            print(f"{time.process_time() - begun:.1f} CPU s\nreport: {write_report(opened.folder)}")
+    return {key: median_over_seeds(values) for key, values in found["numbers"].items()}
+
+
+def identified(opened: Run, cfg: Any) -> tuple[dict[str, Any], Evidence]:
+    """What was measured, and the evidence; both are in the run's folder."""
     name, probe = mounted(opened, cfg)
     also = {
         key: build(node, plugins=opened.plugins, key=f"references.{key}")
@@ -30,17 +41,9 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
     model = opened.model.requires_grad_(False)
     evidence = probe.evidence(model, opened.task, evaluation_draw(opened, "probe"), also)
     found = record({f"probes/{name}": probe.measured(evidence)})
-    known = opened.folder.record("comparisons") if opened.folder.has("comparisons.json") else {}
-    opened.folder.write_record("comparisons", {part: known.get(part, {}) | new for part, new in found.items()})
+    add(opened.folder, found)
     opened.folder.write_record("identification", as_record(evidence))
-    if not in_sweep:
-        from icl.reporting.report import write_report
-
-        print("\n".join(lines(evidence)))
-        print(f"{time.process_time() - begun:.1f} CPU s\nreport: {write_report(opened.folder)}")
-    from icl.pipelines.compare import _median
-
-    return {key: _median(values) for key, values in found["numbers"].items()}
+    return found, evidence
 
 
 def mounted(opened: Run, cfg: Any) -> tuple[str, Identification]:

@@ -8,8 +8,7 @@ from typing import Any
 from icl.comparisons.measured import record
 from icl.config import ConfigError
 from icl.config.kinds import reads_words
-from icl.pipelines.compare import probed, show, trained_run
-from icl.runs import load
+from icl.pipelines.compare import add, asked_run, probed, show
 
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
@@ -20,11 +19,10 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
         return language.run(cfg, in_sweep=in_sweep)
     if cfg.probe.plan:
         raise ConfigError("probe.plan=true plans a language model; take e.g. task=label_words model=llama3_8b")
-    opened = load(cfg.run, cfg.plugins) if cfg.run else trained_run(cfg, in_sweep)
-    asked = cfg if cfg.probes else opened.config
-    if not asked.get("probes"):
-        raise ConfigError("nothing to probe; mount a probe, e.g. +probe@probes.norms=parameter_norms")
-    found = record(probed(opened, asked, cfg.max_prompts))
-    known = opened.folder.record("comparisons") if opened.folder.has("comparisons.json") else {}
-    opened.folder.write_record("comparisons", {part: known.get(part, {}) | new for part, new in found.items()})
-    return show(opened, found, in_sweep)
+    with asked_run(cfg, in_sweep, "probe") as opened:
+        asked = cfg if cfg.probes else opened.config
+        if not asked.get("probes"):
+            raise ConfigError("nothing to probe; mount a probe, e.g. +probe@probes.norms=parameter_norms")
+        found = record(probed(opened, asked, cfg.max_prompts))
+        add(opened.folder, found)
+        return show(opened, found, in_sweep)
