@@ -3,9 +3,10 @@
 The model is built on the meta device: shapes without storage, so nothing is loaded, and no net is needed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from icl.algorithms.language_weights import chosen
+from icl.algorithms.language_weights import chosen, layer_of
 from icl.config import ConfigError, build_model, torch_dtype
 from icl.models.causal_lm_files import on_meta
 
@@ -36,14 +37,25 @@ def plan(cfg: Any) -> dict[str, float]:
           f"({token / 1024:.0f} KiB a token)")  # fmt: skip
     found = {"parameters": float(weights), "weights_gib": weights * size / GIB, "kib_a_token": token / 1024}
     for scope in ("key_value", "full"):
-        trained = sum(p.numel() for p in chosen(lm, scope, None).values())
+        trained = chosen(lm, scope, None)
         for optimizer, kept in OPTIMIZER.items():
-            extra = trained * size * (2 + kept)  # a gradient, the values to go back to, the optimiser's own
-            found[f"{scope}_{optimizer}_gib"] = (weights * size + extra) / GIB
-            shares = ", ".join(f"{n} ranks {(weights * size + extra) / n / GIB:.2f}" for n in RANKS)
-            print(f"finetuning {scope} ({trained / 1e6:.1f} million) with {optimizer}, sharded, GiB a rank: {shares}")
+            whole, cut = _bytes(
+                lm, trained, size, 2 + kept
+            )  # a gradient, the values to go back to, the optimiser's own
+            found[f"{scope}_{optimizer}_gib"] = (whole + cut) / GIB
+            shares = ", ".join(f"{n} ranks {(whole + cut / n) / GIB:.2f}" for n in RANKS)
+            million = sum(p.numel() for p in trained.values()) / 1e6
+            print(f"finetuning {scope} ({million:.1f} million) with {optimizer}, layers cut, GiB a rank: {shares}")
     _placed(lm, cfg.dtype)
     return found
+
+
+def _bytes(lm: Any, trained: Mapping[str, Any], size: int, extra: int) -> tuple[int, int]:
+    """What every rank holds whole (embeddings, norm, head), and what is cut over ranks; see causal_lm_shards."""
+    found = {True: 0, False: 0}
+    for name, p in lm.named_parameters():
+        found[layer_of(name) < 0] += p.numel() * size * (1 + extra * (name in trained))
+    return found[True], found[False]
 
 
 def _placed(lm: Any, dtype: str) -> None:
