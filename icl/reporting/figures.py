@@ -88,7 +88,9 @@ def comparison_curve(key: str, curve: Mapping[str, Any]) -> Panel | None:
     canvas.legend(figure, axes)
     title, note = curve.get("title") or words(key.split("/")[-1]), (curve.get("note") or "").rstrip(".")
     if curve.get("model_label", "trained model") != "trained model":
-        title = f"{words(key.split('/')[0])}: {title[:1].lower()}{title[1:]}"
+        first, _, rest = title.partition(" ")
+        begins = first.lower() if first[1:].islower() else first  # a name such as SimAM-delta stays as it is
+        title = f"{words(key.split('/')[0])}: {begins} {rest}".rstrip()
     caption += f" ({note})." if note else "."
     return Panel(title, canvas.to_svg(figure, key, f"{title}. {caption}"), caption)
 

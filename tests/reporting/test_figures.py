@@ -139,3 +139,14 @@ def test_names():
     assert loss_label({"loss_name": "mse_per_dim"}, "final") == "final loss (MSE / D)"
     assert loss_label({}) == "training loss"
     assert (span_of([40, 40]), span_of([4, 1000])) == ("at step 40", "between steps 4 and 1,000, by member")
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"), [("Change of SimAM", "Gd: change of SimAM"), ("SimAM by rate", "Gd: SimAM by rate")]
+)
+def test_the_title_of_an_arm_keeps_names_as_they_are_written(title, shown):
+    curve = FLAT | {"model": [[1.0, 2.0, 3.0]], "reference": [], "title": title, "model_label": "this arm"}
+    panel = comparison_curve("gd/b/c", curve)
+    assert panel is not None
+    assert panel.title.lower() == shown.lower()
+    assert panel.title.endswith(shown.partition(": ")[2])
