@@ -2,6 +2,7 @@
 
 Embeddings, the last norm and the head stay whole on every rank. All ranks read the same prompts, so their gradients are
 the same and the average that FSDP takes over ranks changes nothing: what comes out is what one process computes.
+Every rank reads the whole file into the memory of its host before it keeps its share.
 
 References: Zhao et al. 2023, PyTorch FSDP, arXiv:2304.11277; torch.distributed.fsdp.fully_shard (FSDP2)
 """
