@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl.comparisons.identification.identify import identify
-from icl.comparisons.identification.question import Question
+from icl.comparisons.identification.question import LEAST_PROMPTS, Question
 from icl.comparisons.identification.truths import TRUTHS, Noisy
 from icl.comparisons.identification.verdict import Verdict
 from icl.comparisons.measured import Curve, Measured
@@ -23,7 +23,7 @@ from icl.rng import Draw
 LEVELS = ("low", "middle", "high")
 SHARES = ("rate", "lowest_rate", "alone_rate", "found_rate", "lowest_found_rate", "wrong_rate", "highest_wrong_rate",
           "undecided_rate")  # fmt: skip
-PER_SET = 10  # draws of every algorithm on one set of prompts
+PER_SET = 20  # draws of every algorithm on one set of prompts
 OPEN, GROUP = "not told apart", "its group"
 LEARNERS = ("nearest_neighbours", "kernel_regression", "lasso", "decision_tree", "gradient_boosting", "neural_network")
 FAST = 256  # prompts for these: one fit a prompt is slow, and they are far from everything else
@@ -32,7 +32,7 @@ QUICK = ("zero", "averaging", "least_squares", "ridge", "gradient_descent", "ite
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAlgorithms:
-    """Ten draws of every algorithm for every `each` prompts: its numbers at random, and noise on every guess.
+    """Twenty draws of every algorithm for every `each` prompts: its numbers at random, and noise on every guess.
 
         rate            share of draws in which it is named, alone or as the group it is in; mean over algorithms
         lowest_rate     of the algorithm that is named least
@@ -46,15 +46,15 @@ class KnownAlgorithms:
     each at the `low`, `middle` and `high` level of `noise`, standard deviations over that of the labels: rate_low, ..
     A group are algorithms that imitate each other by what they are: momentum, Nesterov's and Chebyshev's, recurrences
     with one step of memory and two numbers. The trained model is not asked; the task's prompts are what they are asked
-    on, at the query. `learners` are the candidates that see no spectrum. Prompts are drawn anew for every ten draws,
-    `n_prompts` in all: a hundred draws take ten times `each`. A `quick` look asks one draw of the few algorithms
+    on, at the query. `learners` are the candidates that see no spectrum. Prompts are drawn anew for every twenty draws,
+    `n_prompts` in all: a hundred draws take five times `each`. A `quick` look asks one draw of the few algorithms
     that are candidates then.
     """
 
     numbers: ClassVar[tuple[str, ...]] = tuple(f"{share}_{level}" for level in LEVELS for share in SHARES)
     n_prompts: int = 10_000
-    each: int = 1000
-    n_fit: int = 256
+    each: int = 2000
+    n_fit: int = 512
     learners: bool = True
     noise: Sequence[float] = (0.01, 0.02, 0.05)
     quick: bool = False
@@ -68,7 +68,7 @@ class KnownAlgorithms:
         """At the query, where all contexts have one length."""
         judged = min(self.each, self.n_prompts, most or self.each)
         return Question(
-            n_fit=min(self.n_fit, judged), n_prompts=judged, positions="query", learners=self.learners,
+            n_fit=min(self.n_fit, max(LEAST_PROMPTS, judged // 2)), n_prompts=judged, positions="query", learners=self.learners,
             quick=self.quick,
         )  # fmt: skip
 

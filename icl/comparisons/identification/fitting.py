@@ -4,7 +4,7 @@ References:
     Marquardt 1963, An algorithm for least-squares estimation of nonlinear parameters
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,13 +67,13 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
     few = slots.cut(0, some)
     tried = family.guesses(few, family.steps, numbers(family, grid, variance))
     distance = torch.stack([_mean_squares(within(guess, limit), answers[:, :some]) for guess in tried])  # T G M
-    where = distance.argmin(1)  # T M
     first = few.cut(0, max(1, FIRST_PLACES // slots.target.shape[1]))
     last = slots.cut(0, -(-PLACES // slots.target.shape[1]))
     rough = [
-        _descended(family, first, steps, grid[:, own], answers[:, : len(first.target)], limit, FIRST_ITERATIONS)
-        for steps, own in zip(family.steps, where)
-    ]
+        _nearer(_descended(family, first, steps, start, answers[:, : len(first.target)], limit, FIRST_ITERATIONS)
+                for start in _starts(grid, axes, own))
+        for steps, own in zip(family.steps, distance)
+    ]  # fmt: skip
     members = torch.arange(len(answers))
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for rows in torch.stack([losses for _, losses in rough]).argsort(0)[:TRIED]:  # one number of steps a model
@@ -89,6 +89,28 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
     rows = torch.stack([rows for rows, _, _ in found])[best, members]
     centers = torch.stack([centers for _, centers, _ in found], 1)[:, best, members]
     return Fitted(family, [family.steps[row] for row in rows.tolist()], numbers(family, centers, variance))
+
+
+def _starts(
+    grid: Float[Tensor, "V G"], axes: Sequence[Float[Tensor, "g"]], distance: Float[Tensor, "G M"]
+) -> list[Float[Tensor, "V M"]]:
+    """The best point of the grid; and the best that is no neighbour of it, for there may be two valleys."""
+    best = grid[:, distance.argmin(0)]
+    if not axes:
+        return [best]
+    width = torch.stack([axis[1] - axis[0] for axis in axes])[:, None, None]
+    near = ((grid[..., None] - best[:, None]).abs() < 1.5 * width).all(0)
+    return [best, grid[:, distance.masked_fill(near, torch.inf).argmin(0)]]
+
+
+def _nearer(
+    found: Iterable[tuple[Float[Tensor, "V M"], Float[Tensor, "M"]]],
+) -> tuple[Float[Tensor, "V M"], Float[Tensor, "M"]]:
+    """Of every model's ends of descent the nearest one."""
+    centers, losses = (torch.stack(parts) for parts in zip(*found, strict=True))
+    members = torch.arange(losses.shape[1])
+    best = losses.argmin(0)
+    return centers[best, :, members].T, losses[best, members]
 
 
 def numbers(family: Family, coordinates: Float[Tensor, "V G"], variance: float) -> Float[Tensor, "V G"]:

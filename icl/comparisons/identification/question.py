@@ -17,7 +17,9 @@ class Question:
     learners: bool = True  # also those that see no spectrum: neighbours, kernels, Lasso, trees
     quick: bool = False  # only candidates of at most one open number, to see that all of it runs
     least_margin: float = 0.1  # by which a runner-up's distance must exceed the best one's
-    most_gain: float = 0.02  # of that distance, by freedom that is not needed
+    most_gain: float = (
+        0.02  # of that distance, that does not matter: a fit may miss it, and no freedom is needed for it
+    )
     most_unexplained: float = 0.1  # of E y², by a candidate that may be named
     also: Mapping[str, Any] = field(default_factory=dict)
 

@@ -22,8 +22,9 @@ class Verdict:
     """What one model runs, as far as the prompts tell.
 
     `best` is the nearest candidate and `distance` its squared prediction difference over E y². A contender is not told
-    from it by the bootstrap over prompts; or it is, but its distance is within the margin and the model is not at the
-    best one's end of the way from one to the other (a model that is neither may be a little nearer to either).
+    from it by the bootstrap over prompts; or it is, but by a difference too small to matter, as fits have them; or its
+    distance is within the margin, and the model is not at the best one's end of the way from one to the other (a model
+    that is neither may be a little nearer to either).
     A contender with more freedom, that contains another one, is in `also` where its freedom is shown to gain nothing;
     where it may gain something, both are in `names`, for either may be the truth.
 
@@ -99,7 +100,8 @@ def judge(
         excess, low, high = paired.farther([(best, c) for c in range(len(names))])
         shared = torch.stack([paired.mean(best, c) for c in range(len(names))])
         between = excess <= NEAR_END * apart[best, :, m] + SAME
-        contender = (low <= SAME) | ((excess <= rules.least_margin * shared + SAME) & between)
+        within = excess <= rules.least_margin * shared + SAME
+        contender = (low <= SAME) | (excess <= rules.most_gain * shared + SAME) | (within & between)
         contender[best] = True
         nested = [pair for pair in pairs if contender[pair[0]] and contender[pair[1]]]
         own = torch.stack([apart[simple, freer, m] for simple, freer in nested]) if nested else apart[:0, 0, m]
