@@ -67,9 +67,9 @@ class KnownAlgorithms:
     def question(self, most: int | None = None) -> Question:
         """At the query, where all contexts have one length."""
         judged = min(self.each, self.n_prompts, most or self.each)
+        n_fit = min(self.n_fit, max(LEAST_PROMPTS, judged // 2))
         return Question(
-            n_fit=min(self.n_fit, max(LEAST_PROMPTS, judged // 2)), n_prompts=judged, positions="query", learners=self.learners,
-            quick=self.quick,
+            n_fit=n_fit, n_prompts=judged, positions="query", learners=self.learners, quick=self.quick
         )  # fmt: skip
 
     def measure(self, model: Any, task: Any, draw: Draw) -> Measured:

@@ -16,7 +16,7 @@ from icl.comparisons.identification.family import Family
 from icl.comparisons.identification.slots import Slots
 
 GRID_PLACES = 1500  # places that the whole grid is tried on
-FIRST_PLACES, FIRST_ITERATIONS = 600, 8  # of the closer look at every number of steps, which may trade with a step size
+FIRST_PLACES, FIRST_ITERATIONS = 300, 6  # of the closer look at every number of steps, which may trade with a step size
 PLACES = 2500  # of the closest look: some numbers are fitted on thousands of places as well as on more
 TRIED, ITERATIONS = 3, 16  # the best numbers of steps, looked at closely
 DAMPING, EASED, RAISED = 1e-2, 0.2, 5.0  # at first; its factors after a step that helped and one that did not
