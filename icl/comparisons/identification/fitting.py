@@ -92,7 +92,7 @@ def _by_grid(family: Family, slots: Slots, answers: Float[Tensor, "M B K"], limi
 
 
 def _starts(
-    grid: Float[Tensor, "V G"], axes: Sequence[Float[Tensor, "g"]], distance: Float[Tensor, "G M"]
+    grid: Float[Tensor, "V G"], axes: Sequence[Tensor], distance: Float[Tensor, "G M"]
 ) -> list[Float[Tensor, "V M"]]:
     """The best point of the grid; and the best that is no neighbour of it, for there may be two valleys."""
     best = grid[:, distance.argmin(0)]

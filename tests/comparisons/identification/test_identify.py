@@ -51,6 +51,7 @@ def constructed(state, n_layers):
     return model
 
 
+@pytest.mark.slow
 def test_linear_attention_is_named_by_its_construction(draw):
     sizes = {"dim": 4, "n_context": 12, "n_layers": 2, "step_size": 0.4}
     gamma = 0.5 * torch.diag(torch.tensor([1.5, 1.0, 0.6, 0.4]).double()) + 0.05 * draw.normal(4, 4)[0]
