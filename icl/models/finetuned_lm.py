@@ -97,12 +97,11 @@ class FinetunedLm(nn.Module):
 
 
 def stack_members(module: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
-    """`members.0.x` becomes that of all members, (M, ..), and the others go."""
+    """`members.0.x` becomes that of all members, (M, ..), and the others go; of one member it stays the same memory."""
     for key in [key for key in state if key.startswith(prefix + FIRST)]:
         name = key.removeprefix(prefix + FIRST)
-        state[key] = torch.stack(
-            [state[key], *(state.pop(f"{prefix}members.{i}.{name}") for i in range(1, module.n_seeds))]
-        )
+        others = [state.pop(f"{prefix}members.{i}.{name}") for i in range(1, module.n_seeds)]
+        state[key] = torch.stack([state[key], *others]) if others else state[key][None]
 
 
 def unstack_members(module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from icl.comparisons.measured import Measured
-from icl.comparisons.translated import interval, members, translating
+from icl.comparisons.translated import interval, members, own_draw, translating
 from icl.rng import Draw
 from icl.runs import Run
 from icl.training.batches import training_draw
@@ -36,7 +36,7 @@ class TextTranslation:
     def measure_run(self, run: Run, draw: Draw) -> Measured:
         if not hasattr(run.model, "answers"):
             raise ValueError(f"{type(run.model).__name__} writes no text; it needs model=finetuned_lm")
-        own, task, model = Draw(members(run), draw.name), translating(run), run.model
+        own, task, model = own_draw(run, draw), translating(run), run.model
         tasks = {"with": task, "without": replace(task, dropout=1.0)}
         values = {f"{name}_context": self._shares(model, asked, own) for name, asked in tasks.items()}
         model.reset(Draw(list(range(run.config.seed, run.config.seed + model.n_seeds)), "init"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from icl.atomic import write_json
 from icl.config import Train, build, build_model
@@ -73,24 +74,39 @@ def train_members(config: str, folder: str, target: str, on_log: Callable[[Histo
 
     cfg: Any = OmegaConf.create(config)
     seeds = list(range(cfg.seed, cfg.seed + cfg.n_seeds))
-    options = read(Accelerate, "accelerate", plain(cfg.accelerate))
     task = build(cfg.task, plugins=cfg.plugins, key="task")
     objective = build(cfg.objective, plugins=cfg.plugins, key="objective")
     weights, histories, first = [], [], True
     starts = first_weights(cfg)
     for i, seed in enumerate(seeds):
-        large = Large(
-            task=task, model=build_model(cfg, n_seeds=1), objective=objective, train=Train(**plain(cfg.train)),
-            seed=seed, options=options, folder=Path(folder, f"seed-{seed}"), label=f"{cfg.name} seed {seed}",
-            progress=cfg.progress, on_log=on_log if len(seeds) == 1 else None,
-            first=None if starts is None else {key: value[i : i + 1] for key, value in starts.items()},
-        )  # fmt: skip
-        histories.append(large.run())
-        weights.append(large.weights())
-        first = large.rank == 0
+        own = None if starts is None else {key: value[i : i + 1] for key, value in starts.items()}
+        told = on_log if len(seeds) == 1 else None
+        state, history, first = _member(cfg, seed, Path(folder, f"seed-{seed}"), own, told, task, objective)
+        weights.append(state)
+        histories.append(history)
+    starts = own = None
     if first:
-        state = {key: torch.cat([one[key] for one in weights]) for key in weights[0]}
-        _write(cfg, RunFolder(Path(target)), state, stacked(histories), seeds, task=task, objective=objective)
+        _write(cfg, RunFolder(Path(target)), joined(weights), stacked(histories), seeds, task=task, objective=objective)
+
+
+def _member(
+    cfg: Any, seed: int, folder: Path, first: dict[str, Tensor] | None, on_log: Any, task: Any, objective: Any
+) -> tuple[dict[str, Tensor], History, bool]:
+    """Train one; its model, gradients and moments are gone before the next, or the folder, takes memory."""
+    large = Large(
+        task=task, model=build_model(cfg, n_seeds=1), objective=objective, train=Train(**plain(cfg.train)), seed=seed,
+        options=read(Accelerate, "accelerate", plain(cfg.accelerate)), folder=folder, label=f"{cfg.name} seed {seed}",
+        progress=cfg.progress, on_log=on_log, first=first,
+    )  # fmt: skip
+    history = large.run()
+    return large.weights(), history, large.rank == 0
+
+
+def joined(weights: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Single members as a bank's state; each tensor of theirs goes as it is joined, so nothing is held twice."""
+    if len(weights) == 1:
+        return weights.pop()
+    return {key: torch.cat([one.pop(key) for one in weights]) for key in list(weights[0])}
 
 
 def _write(cfg: Any, folder: Any, state: Any, history: History, seeds: list[int], *, task: Any, objective: Any) -> None:
@@ -99,6 +115,7 @@ def _write(cfg: Any, folder: Any, state: Any, history: History, seeds: list[int]
     where = OmegaConf.merge(cfg, {"device": "cpu"}) if sharded else cfg
     model = build_model(where, n_seeds=len(seeds))
     model.load_state_dict(state)
+    state.clear()
     train = replace(Train(**plain(cfg.train)), optimizer="sgd", momentum=0.0)  # no moments: nothing is trained here
     bank = Bank(task=task, model=model, objective=objective, train=train, seeds=seeds)
     write_outcome(cfg, folder, bank, Slice(0, len(seeds), seeds, history, final_loss(bank)))
