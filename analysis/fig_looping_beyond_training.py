@@ -28,7 +28,8 @@ for run, axes in zip(runs, figure.subplots(1, len(runs), squeeze=False)[0], stri
         model, reference = (np.array(curve[side], dtype=float) for side in ("model", "reference"))
         axes.plot(curve["x"], model.T, color=colour, linewidth=0.5, alpha=0.4)
         axes.plot(curve["x"], np.median(model, axis=0), color=colour, linewidth=1.5, label=f"{name} over tasks")
-        axes.plot(curve["x"], reference.T, color="black", linewidth=0.8, linestyle="--")
+        label = "gradient descent" if name == "median" else None
+        axes.plot(curve["x"], reference.T, color="black", linewidth=0.8, linestyle="--", label=label)
     numbers = record["numbers"]
     share = max(next(v for k, v in numbers.items() if k.endswith("/unstable_share")))
     axes.axvline(trained, color="black", linewidth=0.6)

@@ -53,7 +53,9 @@ for axes, name in zip(plots.subplots(1, max(len(shown), 1), squeeze=False)[0], s
     found, x_label = measured[name], labels[name]
     for style, (key, curve) in zip(("-", "--", ":"), found, strict=False):
         reference = np.array(curve["reference"][0], dtype=float)
-        axes.plot(curve["x"], reference, style, color="#000000", linewidth=1.0, label=key.split("/")[0])
+        axes.plot(
+            curve["x"], reference, style, color="#000000", linewidth=1.0, label=key.split("/")[0].replace("_", " ")
+        )
     first = found[0][1]
     axes.plot(first["x"], np.array(first["model"], dtype=float).T, "o", color="#0072b2", markersize=2.5)
     axes.set_yscale("log" if first["log_y"] else "linear")

@@ -38,6 +38,7 @@ for run, plane, axes in zip(runs, above, below, strict=True):
         plane.plot(
             values.real.ravel(), values.imag.ravel(), ".", color="#999999", alpha=0.1 + 0.4 * share, markersize=3
         )
+    plane.plot([], [], ".", color="#999999", markersize=3, label="on the way")
     final = white(run, run.model)
     plane.plot(final.real.ravel(), final.imag.ravel(), "o", color="#d55e00", markersize=3, label="trained, every seed")
     plane.axhline(0, color="black", linewidth=0.5)
