@@ -67,7 +67,11 @@ def heading(study: icl.runs.Run) -> str:
     """`word sentiment`, and below it how much of it was asked, and by which experiment."""
     task = study.config.task
     words = task.get("lexicon") or task.get("words")
-    name = "word sentiment" if words else Path(task.get("hub") or task.path).name.replace("_", " ")
+    name = (
+        "word sentiment"
+        if words
+        else Path(task.get("hub_config") or task.get("path") or task.hub).name.replace("_", " ")
+    )
     seeds = len(study.result["seeds"])
     about = f"{task.n_demos} demonstrations, {task.n_queries} queries, {seeds} seed{'s' * (seeds > 1)}"
     return f"{html.escape(name)}<small>{about}<br>{html.escape(study.config.name.replace('_', ' '))}</small>"
