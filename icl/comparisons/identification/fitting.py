@@ -21,6 +21,7 @@ PLACES = 2500  # of the closest look: some numbers are fitted on thousands of pl
 TRIED, ITERATIONS = 3, 16  # the best numbers of steps, looked at closely
 DAMPING, EASED, RAISED = 1e-2, 0.2, 5.0  # at first; its factors after a step that helped and one that did not
 MOST, TINY = 3.0, 1e-12  # spacings of the grid a step; a damping that only a singular problem feels
+ENOUGH, MOST_DAMPED = 1e-6, 1e4  # the relative gain, and the damping, with which a member has arrived
 DIFFERENCE = 1e-5  # of the grid's spacing, for derivatives
 
 
@@ -135,19 +136,24 @@ def _descended(
         return start, (within(guess, limit) - answers).square().mean((1, 2))
     low, high, next_to_low = (torch.stack([axis[i] for axis in axes])[:, None] for i in (0, -1, 1))
     width = next_to_low - low
-    at, damping = start, torch.full((len(answers),), DAMPING, dtype=torch.float64)
+    at, damping = start.clone(), torch.full((len(answers),), DAMPING, dtype=torch.float64)
     loss, slope, curvature = _linear(family, slots, steps, at, width, answers, limit)
+    going = torch.arange(len(answers))  # members that have not arrived
     for _ in range(iterations):
-        diagonal = curvature.diagonal(dim1=1, dim2=2)
-        added = damping[:, None] * diagonal + TINY * diagonal.amax(1, keepdim=True) + torch.finfo(at.dtype).tiny
-        delta = torch.linalg.solve(curvature + torch.diag_embed(added), -slope).clamp(-MOST, MOST)
-        tried = (at + width * delta.T).clamp(low, high)
-        there = _linear(family, slots, steps, tried, width, answers, limit)
-        better = there[0] < loss
-        at, loss = torch.where(better, tried, at), torch.where(better, there[0], loss)
-        slope = torch.where(better[:, None], there[1], slope)
-        curvature = torch.where(better[:, None, None], there[2], curvature)
-        damping = torch.where(better, EASED * damping, RAISED * damping)
+        if not len(going):
+            break
+        diagonal = curvature[going].diagonal(dim1=1, dim2=2)
+        added = damping[going, None] * diagonal + TINY * diagonal.amax(1, keepdim=True) + torch.finfo(at.dtype).tiny
+        step = torch.linalg.solve(curvature[going] + torch.diag_embed(added), -slope[going]).clamp(-MOST, MOST)
+        tried = (at[:, going] + width * step.T).clamp(low, high)
+        there = _linear(family, slots, steps, tried, width, answers[going], limit)
+        better = there[0] < loss[going]
+        arrived = torch.where(better, there[0] > (1 - ENOUGH) * loss[going], damping[going] > MOST_DAMPED)
+        moved = going[better]
+        at[:, moved], loss[moved] = tried[:, better], there[0][better]
+        slope[moved], curvature[moved] = there[1][better], there[2][better]
+        damping[going] *= torch.where(better, EASED, RAISED)
+        going = going[~arrived]
     return at, loss
 
 
