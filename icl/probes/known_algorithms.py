@@ -23,7 +23,6 @@ from icl.rng import Draw
 LEVELS = ("low", "middle", "high")
 SHARES = ("rate", "lowest_rate", "alone_rate", "found_rate", "lowest_found_rate", "wrong_rate", "highest_wrong_rate",
           "undecided_rate")  # fmt: skip
-PER_SET = 20  # draws of every algorithm on one set of prompts
 OPEN, GROUP = "not told apart", "its group"
 LEARNERS = ("nearest_neighbours", "kernel_regression", "lasso", "decision_tree", "gradient_boosting", "neural_network")
 FAST = 256  # prompts for these: one fit a prompt is slow, and they are far from everything else
@@ -32,7 +31,7 @@ QUICK = ("zero", "averaging", "least_squares", "ridge", "gradient_descent", "ite
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAlgorithms:
-    """Twenty draws of every algorithm for every `each` prompts: its numbers at random, and noise on every guess.
+    """`draws` draws of every algorithm on every `each` prompts: its numbers at random, and noise on every guess.
 
         rate            share of draws in which it is named, alone or as the group it is in; mean over algorithms
         lowest_rate     of the algorithm that is named least
@@ -46,7 +45,7 @@ class KnownAlgorithms:
     each at the `low`, `middle` and `high` level of `noise`, standard deviations over that of the labels: rate_low, ..
     A group are algorithms that imitate each other by what they are: momentum, Nesterov's and Chebyshev's, recurrences
     with one step of memory and two numbers. The trained model is not asked; the task's prompts are what they are asked
-    on, at the query. `learners` are the candidates that see no spectrum. Prompts are drawn anew for every twenty draws,
+    on, at the query. `learners` are the candidates that see no spectrum. Prompts are drawn anew after `draws` draws,
     `n_prompts` in all: a hundred draws take five times `each`. A `quick` look asks one draw of the few algorithms
     that are candidates then.
     """
@@ -54,6 +53,7 @@ class KnownAlgorithms:
     numbers: ClassVar[tuple[str, ...]] = tuple(f"{share}_{level}" for level in LEVELS for share in SHARES)
     n_prompts: int = 10_000
     each: int = 2000
+    draws: int = 20
     n_fit: int = 512
     learners: bool = True
     noise: Sequence[float] = (0.01, 0.02, 0.05)
@@ -62,6 +62,8 @@ class KnownAlgorithms:
     def __post_init__(self) -> None:
         if len(self.noise) != len(LEVELS) or not all(level >= 0 for level in self.noise):
             raise ValueError(f"noise={list(self.noise)} must be {len(LEVELS)} numbers >= 0")
+        if self.draws < 1:
+            raise ValueError(f"draws={self.draws} must be >= 1")
         self.question()
 
     def question(self, most: int | None = None) -> Question:
@@ -93,7 +95,7 @@ class KnownAlgorithms:
     ) -> None:
         """A few draws of every truth on one set of prompts, at all levels of noise."""
         own = Draw(draw.seeds[:1], f"{draw.name}/truths", dtype=torch.float64)
-        names = [truth for truth in truths for _ in range(1 if self.quick else PER_SET)]
+        names = [truth for truth in truths for _ in range(1 if self.quick else self.draws)]
         algorithms = [TRUTHS[name](own, task.dim) for name in names]
         power = task.sample(1000, draw.at(0, f"{draw.name}/power")).target.double().square().mean().item()
         found = identify(Noisy(algorithms, [n * power**0.5 for n in self.noise], own), task, draw, question)

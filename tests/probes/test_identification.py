@@ -82,8 +82,8 @@ def test_layers_of_a_model_without_hidden_states_are_its_steps(draw):
 
 @pytest.mark.slow
 def test_every_known_algorithm_is_named():
-    """`scripts/lab reproduce experiment=identification_finds_the_truth` asks a hundred draws; this asks ten of each."""
-    probe = KnownAlgorithms(n_prompts=1000)
+    """`scripts/lab reproduce experiment=identification_finds_the_truth` asks forty draws; this asks four of each."""
+    probe = KnownAlgorithms(n_prompts=2000, draws=4)
     found = probe.measure(None, LinearRegression(dim=5, n_context=20), Draw([0], "probe", dtype=torch.float32))
     assert found.numbers["wrong_rate_low"].item() == 0
     assert found.numbers["rate_low"].item() >= 0.95
@@ -111,6 +111,8 @@ def test_noise_has_three_levels_and_is_not_negative():
     for noise in ((0.1, 0.2, -1), (0.1,)):
         with pytest.raises(ValueError, match="must be 3 numbers >= 0"):
             KnownAlgorithms(noise=noise)
+    with pytest.raises(ValueError, match="draws=0 must be >= 1"):
+        KnownAlgorithms(draws=0)
 
 
 def test_what_is_said_to_a_known_algorithm():
