@@ -22,7 +22,7 @@ runs = [icl.load(folder) for folder in folders]
 BEYOND = 4  # the comparison goes to four times the trained depth
 
 # %% The figure
-figure = Figure(figsize=(6.8, 2.6), layout="constrained")
+figure = Figure(figsize=(6.8, 2.8), layout="constrained")
 left, right = figure.subplots(1, 2)
 for colour, run in zip(("#0072b2", "#d55e00"), runs, strict=False):
     curves = run.folder.record("comparisons")["curves"]
@@ -39,10 +39,12 @@ for colour, run in zip(("#0072b2", "#d55e00"), runs, strict=False):
             axes.plot(x, np.array(curve["reference"])[0], color="black", linewidth=0.8, linestyle="--",
                       label="least squares")  # fmt: skip
 left.axvline(1, color="grey", linewidth=0.8, linestyle=":", label="as trained")
-left.set(xlabel="passes / trained passes", ylabel="squared error at the query / D", ylim=(0, 1.1))
+left.set(xlabel="passes / trained passes", ylabel="squared error at query / D", ylim=(0, 1.1))
 right.set(xlabel="pairs in the context", ylabel="squared error / D", ylim=(0, 1.1))
+lines = {}
 for axes in (left, right):
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=6.5)
+    lines |= {line.get_label(): line for line in axes.get_legend_handles_labels()[0]}
+figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=len(lines), frameon=False, fontsize=6.5)
 figure.savefig(target)
 print(target)
