@@ -19,7 +19,7 @@ def tiny_config(n_layers: int = 3, width: int = 32) -> Any:
 
 def tiny_tokenizer() -> Any:
     """Bytes, and the few words of the built-in task as one token each, with their leading space."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -35,4 +35,5 @@ def tiny_tokenizer() -> Any:
     assert len(vocabulary) <= VOCABULARY
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, unk_token=UNKNOWN, eos_token=BOS)

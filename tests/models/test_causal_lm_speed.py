@@ -1,6 +1,8 @@
 """What the shared context and the batches of equal length save on SmolLM2, in CPU seconds; and steps of descent.
 
 `LAB_DATA=FOLDER` with sst2/train.jsonl and validation.jsonl adds the sentences.
+Printed with -s on one thread of a shared CPU: 100 queries of words together 2.5 s, one by one 13.0 s; a step of
+layer-causal descent 1.16 times one of descent at the label, 2.15 times at all tokens.
 """
 
 import os

@@ -21,6 +21,7 @@ def test_gain_curve_and_histogram():
     assert measured.numbers["icl"].item() == right[2]
     assert abs(measured.numbers["gain"].item() - (right[2] - right[0])) < 1e-12
     histogram = measured.curves["histogram"]
+    assert histogram.x == ["Negative", "Positive"]
     assert all(abs(sum(row) - 1) < 1e-9 for row in histogram.model)
     expected = target.bincount(minlength=2).double() / len(target)
     assert torch.equal(torch.tensor(histogram.model[0], dtype=torch.float64), expected)
