@@ -14,11 +14,12 @@ from omegaconf import OmegaConf
 from icl.atomic import write_json
 from icl.config import ConfigError, JobFailed, validate
 from icl.config.app import pipeline_of
+from icl.config.kinds import reads_words
 from icl.launch.composing import Composer
 from icl.pipelines.mirror import mirror_sweep
 from icl.reporting.sweep import write_member_page, write_sweep_report
 from icl.runs import RunError
-from icl.training.jobs import Job, make_job, train, unfinished
+from icl.training.jobs import Job, check_trainable, make_job, train, unfinished
 
 NOT_SWEPT = ("launcher=", "cluster", "hydra.", "hydra/")
 
@@ -34,6 +35,9 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
     try:
         compose = Composer(launcher.hydra_context.config_loader, launcher.config)
         jobs, returns = _compose(compose, job_overrides, first_index, sweep_dir.name)
+        if launcher.task_function.pipeline == "train":
+            for job in jobs:
+                check_trainable(job.cfg)
     except (ConfigError, RunError) as error:
         _remove_if_unused(sweep_dir)
         print(f"error: {error}", file=sys.stderr)
@@ -48,7 +52,8 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first_index: i
     trains = hasattr(pipeline, "trained_job")
     found = _elsewhere(launcher, jobs) if trains else {}
     failures = {key: outcome.error for key, outcome in found.items() if outcome.error}
-    failures |= train([job for job in jobs if job.key not in found]) if trains else {}
+    here = [job for job in jobs if job.key not in found and not reads_words(job.cfg)]
+    failures |= train(here) if trains else {}
     for job, returned in zip(jobs, returns, strict=True):
         returned.hydra_cfg = compose.hydra(returned.overrides or [])
         _run(pipeline.run, job, returned, failures, found)

@@ -4,13 +4,12 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from icl.config import ConfigError, JobFailed
+from icl.config import JobFailed
 from icl.config.beside import changed
-from icl.config.kinds import reads_words
 from icl.config.start import start_folder
 from icl.pipelines.mirror import Mirror
 from icl.runs import Run
-from icl.training.jobs import Job, make_job, train
+from icl.training.jobs import Job, check_trainable, make_job, train
 
 
 def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
@@ -29,8 +28,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
 
 def trained_job(cfg: Any, *, in_sweep: bool = False, command: str = "train") -> tuple[Job, Mirror]:
     """The job of `cfg`, finished: trained now, or found; and its tracker, which the caller closes."""
-    if reads_words(cfg):
-        raise ConfigError("a language model is not trained here; ask it with scripts/lab probe, or reproduce")
+    check_trainable(cfg)
     job = make_job(cfg, overrides())
     if not in_sweep:
         state = "already trained" if cfg.resume and job.folder.finished else "training"

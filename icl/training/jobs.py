@@ -14,6 +14,7 @@ from icl.atomic import write_json
 from icl.config import ConfigError, Train, build, build_model, identity
 from icl.config.build import on_this_machine
 from icl.config.identity import BOOKKEEPING, PER_MEMBER, trained
+from icl.config.kinds import reads_words
 from icl.config.recipe import LONE_OPTIMIZERS
 from icl.config.schema import plain
 from icl.config.start import start_config
@@ -64,10 +65,16 @@ def make_job(cfg: Any, overrides: Sequence[str] = ()) -> Job:
         ConfigError: task, model, objective and curriculum do not fit together.
     """
     what = digest(trained(cfg, BOOKKEEPING + PER_MEMBER))
-    if what not in _FITTING:  # the jobs of a sweep share most of it
+    if what not in _FITTING and not reads_words(cfg):  # the jobs of a sweep share most of it
         check_fit(on_this_machine(cfg))
         _FITTING.add(what)
     return Job(cfg, RunFolder(Path(cfg.paths.outputs) / cfg.name / identity(cfg)), tuple(overrides))
+
+
+def check_trainable(cfg: Any) -> None:
+    """Raises ConfigError for a study of a language model."""
+    if reads_words(cfg):
+        raise ConfigError("a language model is not trained here; ask it with scripts/lab probe, or reproduce")
 
 
 def check_fit(cfg: Any) -> None:

@@ -13,7 +13,7 @@ from random_input import Wrong
 from command import call
 from icl.config import conf_dir, validate
 from icl.config.app import message, register_schema
-from icl.training.jobs import make_job
+from icl.training.jobs import check_trainable, make_job
 
 GIB = 2**30
 
@@ -36,6 +36,7 @@ def refusal(overrides: list[str]) -> str | None:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("lab", overrides=overrides)
         validate(cfg)
+        check_trainable(cfg)
         make_job(cfg, overrides)
     except Exception as error:
         line = message(error)
@@ -80,7 +81,7 @@ def test_5000_random_inputs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path / "here")
     with memory_limit(16 * GIB):
         valid, bugs = judged(5000, 0, tmp_path / "conf")
-    assert bugs == []
+    assert bugs == [], "\n".join(bugs)
     assert list((tmp_path / "here").iterdir()) == []
     wrong, numbers = Wrong(0), random.Random(0)
     refused = [number for number in range(5000) if number not in valid]

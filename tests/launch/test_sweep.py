@@ -129,3 +129,23 @@ def test_jobs_that_differ_in_the_task_are_separate_banks_of_one_sweep(tmp_path, 
 )
 def test_axes_are_the_keys_that_vary(overrides, axes):
     assert swept(overrides) == axes
+
+
+STUDY = ["model=causal_lm_tiny", "task=label_words_tiny", "task.n_demos=2", "launcher=bank", "debug=tiny"]
+
+
+def test_a_sweep_over_a_language_model_asks_it_and_trains_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    probes = ["+probe@probes.icl=icl_accuracy", "seed=0,1"]
+    finished = call(monkeypatch, capsys, "probe", "-m", *STUDY, *probes)
+    assert finished.code == 0, finished
+    folders = [p for p in (tmp_path / "outputs/run").iterdir() if (p / "comparisons.json").exists()]
+    assert len(folders) == 2 + 1  # and the link to the latest
+
+
+def test_a_sweep_that_would_train_a_language_model_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    finished = call(monkeypatch, capsys, "train", *STUDY, "seed=0,1")
+    assert (finished.code, finished.err.count("\n")) == (2, 1)
+    assert "a language model is not trained here" in finished.err
+    assert list(tmp_path.iterdir()) == []
