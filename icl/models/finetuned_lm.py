@@ -97,11 +97,17 @@ class FinetunedLm(nn.Module):
 
 
 def stack_members(module: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
-    """`members.0.x` becomes that of all members, (M, ..), and the others go; of one member it stays the same memory."""
+    """`members.0.x` becomes that of all members, (M, ..), and the others go.
+
+    Of one member it stays the same memory, unless another name has that already: files take no tied weights.
+    """
+    seen = set()
     for key in [key for key in state if key.startswith(prefix + FIRST)]:
         name = key.removeprefix(prefix + FIRST)
-        others = [state.pop(f"{prefix}members.{i}.{name}") for i in range(1, module.n_seeds)]
-        state[key] = torch.stack([state[key], *others]) if others else state[key][None]
+        all_of_it = [state[key], *(state.pop(f"{prefix}members.{i}.{name}") for i in range(1, module.n_seeds))]
+        tied = state[key].data_ptr() in seen
+        seen.add(state[key].data_ptr())
+        state[key] = torch.stack(all_of_it) if tied or len(all_of_it) > 1 else state[key][None]
 
 
 def unstack_members(module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -67,11 +67,13 @@ def whole_state(module: nn.Module, optimizer: torch.optim.Optimizer | None = Non
     from torch.distributed.checkpoint.state_dict import get_model_state_dict, get_optimizer_state_dict
 
     weights: Any = get_model_state_dict(module, options=_options())
-    tensors = {k: v.clone() for k, v in weights.items()}
+    tensors = {k: weights.pop(k).clone() for k in list(weights)}  # each goes as it is copied
     if optimizer is None:
         return tensors, []
     found: Any = get_optimizer_state_dict(module, optimizer, options=_options())
-    for parameter, state in found.get("state", {}).items():
+    moments = found.get("state", {})
+    for parameter in list(moments):
+        state = moments.pop(parameter)
         tensors |= {f"optimizer.{parameter}/{k}": v.clone() for k, v in state.items() if isinstance(v, Tensor)}
     groups = [{k: v for k, v in g.items() if isinstance(v, bool | int | float)} for g in found.get("param_groups", [])]
     return tensors, groups

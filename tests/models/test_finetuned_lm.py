@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from icl.config import Train
 from icl.models.finetuned_lm import FinetunedLm
@@ -134,3 +135,12 @@ def test_bad_input_is_one_line():
         tiny(trained_layers=9)
     with pytest.raises(ValueError, match="no token is left in it"):
         AnswerTokens()(lambda sample: torch.zeros(1, 3, 0), sample_of())
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_tied_weights_can_be_written_to_a_file(n_seeds):
+    model = tiny(n_seeds=n_seeds)
+    for member in model.members:
+        member.lm_head.weight = member.model.embed_tokens.weight
+    assert save(model.state_dict())  # safetensors refuses names that share memory
+    assert torch.equal(*(model.state_dict()[f"members.0.{name}.weight"] for name in ("lm_head", "model.embed_tokens")))
