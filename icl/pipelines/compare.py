@@ -30,7 +30,9 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
                 "+algorithm@references.gd=gradient_descent_optimal +comparison@comparisons.loss=loss_ratio, "
                 "or +probe@probes.norms=parameter_norms"
             )
-        return show(opened, measure(opened, asked, cfg.max_prompts), in_sweep)
+        found = record(compared(opened, asked, cfg.max_prompts) | probed(opened, asked, cfg.max_prompts))
+        add(opened.folder, found)  # a run may be asked the questions of another experiment and keep its own answers
+        return show(opened, found, in_sweep)
 
 
 def show(opened: Run, found: dict[str, Any], in_sweep: bool) -> dict[str, float]:

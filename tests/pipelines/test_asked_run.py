@@ -1,5 +1,7 @@
 """A tracker is closed when everything that a command asks is in the folder, also when the asking fails."""
 
+import json
+
 import pytest
 
 from icl.config import ConfigError, validate
@@ -32,3 +34,15 @@ def test_a_command_that_fails_closes_the_tracker(tmp_path, closed):
     with pytest.raises(ConfigError, match="nothing to probe"):
         probe.run(cfg)
     assert len(closed) == 1
+
+
+def test_a_run_that_is_asked_something_else_keeps_its_answers(tmp_path, closed):
+    cfg = composed(*SMALL, f"paths.outputs={tmp_path}")
+    compare.run(cfg)
+    (folder,) = {path.parent.resolve() for path in tmp_path.glob("*/*/comparisons.json")}
+    again = composed(
+        "+algorithm@references.averaging=averaging", "+comparison@comparisons.loss=loss_ratio", f"run={folder}"
+    )
+    compare.run(again)
+    numbers = json.loads((folder / "comparisons.json").read_text())["numbers"]
+    assert {name.split("/")[0] for name in numbers} == {"gd", "averaging"}
