@@ -175,8 +175,8 @@ def judged_by(
     return Identified(kept, distances, similarity, guesses, answers, verdicts, unstable, left_out, slots)
 
 
-def _apart(guesses: Sequence[Float[Tensor, "M b K"]]) -> Float[Tensor, "C C M"]:
-    """Squared distances of candidates from each other, where both were asked."""
+def _apart(guesses: Sequence[Tensor]) -> Float[Tensor, "C C M"]:
+    """Squared distances of candidates "M b K" from each other on the first b prompts, which both were asked."""
     apart = torch.zeros(len(guesses), len(guesses), len(guesses[0]) if guesses else 0, dtype=torch.float64)
     for (i, one), (j, other) in combinations(enumerate(guesses), 2):
         n = min(one.shape[1], other.shape[1])
