@@ -27,6 +27,8 @@ def reads(key: str, node: Any, plugins: Sequence[str] = ()) -> str:
     """What a node's component reads."""
     if not isinstance(node, Mapping) or "_target_" not in node:
         return NUMBERS
+    if not isinstance(node["_target_"], str):
+        raise ConfigError(f"{key}._target_={node['_target_']!r} must be the name of a class")
     found = locate(key, node["_target_"], plugins)
     return getattr(getattr(found, "__self__", found), "reads", NUMBERS)
 
@@ -40,6 +42,11 @@ def check_kinds(values: Mapping[str, Any]) -> None:
         target, reading = values[which]["_target_"], {WORDS: "asks a language model", TEXT: "reads text"}[such]
         raise ConfigError(
             f"{which}: {target} {reading}, and the {rest} does not; take e.g. {rest}={EXAMPLES[such][rest]}"
+        )
+    if kind == NUMBERS and reads("objective", values["objective"], plugins) == TEXT:
+        target = values["objective"]["_target_"]
+        raise ConfigError(
+            f"objective: {target} is for text, and this task and model read numbers; take e.g. objective=last"
         )
     for mount in MOUNTS:
         for name, node in (values.get(mount) or {}).items():

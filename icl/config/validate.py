@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
@@ -34,6 +34,8 @@ def validate(cfg: Any) -> None:
     cfg = on_this_machine(cfg)
     _skeleton(cfg)
     values = plain(cfg)
+    for prefix, part, schema in (("", values, Lab), ("train.", values["train"], Train)):
+        _containers(prefix, part, schema)
     _machines(values)
     train = Train(**values["train"])
     if values["accelerate"] is None and values["devices"] == 1:
@@ -91,12 +93,33 @@ def _typed(key: str) -> bool:
 
 def _keys(prefix: str, node: Any, schema: type) -> None:
     known = {field.name for field in fields(schema)}
+    if not OmegaConf.is_dict(node):
+        raise ConfigError(f"{prefix.rstrip('.')}={node!r} must be a mapping")
     for key in node:
         if key not in known:
             raise ConfigError(f"{prefix}{key} is unknown{nearest(str(key), known)}")
     for key in known:
         if key not in node or OmegaConf.is_missing(node, key):
             raise ConfigError(f"{prefix}{key} is missing; state it on the command line: {prefix}{key}=...")
+
+
+def _containers(prefix: str, values: Mapping[str, Any], schema: type) -> None:
+    """Lists and mappings are those; an interpolation may have put anything in their place, which Hydra does not see."""
+    for name, kind in _container_fields(schema):
+        value = values[name]
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(f"{prefix}{name}={value!r} must be a {'list' if kind is list else 'mapping'}")
+
+
+@cache
+def _container_fields(schema: type) -> list[tuple[str, type]]:
+    found = []
+    for name, hint in get_type_hints(schema).items():
+        for option in (hint, *get_args(hint)):
+            if get_origin(option) in (list, dict):
+                found.append((name, get_origin(option)))
+                break
+    return found
 
 
 def _skeleton(cfg: Any) -> None:

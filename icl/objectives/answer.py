@@ -20,6 +20,7 @@ class Answer:
     levels: Literal["last", "all"] = "last"
     unit: ClassVar[str] = "nats"
     needs_sample: ClassVar[bool] = True
+    reads: ClassVar[str] = "text"
 
     def __call__(self, model: Any, sample: Sample) -> Float[Tensor, "M"]:
         if self.levels == "last":

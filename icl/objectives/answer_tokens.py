@@ -19,6 +19,7 @@ class AnswerTokens:
 
     unit: ClassVar[str] = "nats"
     needs_sample: ClassVar[bool] = True
+    reads: ClassVar[str] = "text"
 
     def __call__(self, model: Any, sample: Sample) -> Float[Tensor, "M"]:
         found = model(sample)

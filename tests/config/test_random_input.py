@@ -74,6 +74,23 @@ def test_150_random_inputs(tmp_path, monkeypatch):
     assert list((tmp_path / "here").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["objective=answer_tokens"], "is for text"),
+        (["objective=answer"], "is for text"),
+        (["train.snapshot_at=${seed}"], "train.snapshot_at=0 must be a list"),
+        (["plugins=${seed}"], "plugins=0 must be a list"),
+        (["comparisons=${name}"], "comparisons='run' must be a mapping"),
+        (["paths=${seed}"], "paths=0 must be a mapping"),
+        (["model._target_={}"], "model._target_={} must be the name of a class"),
+        (["experiment=icl_gains_on_sst2"], "a language model is not trained here"),
+    ],
+)
+def test_what_random_inputs_have_found(overrides, words):
+    assert words in (refusal(["debug=tiny", *overrides]) or "")
+
+
 @pytest.mark.slow
 def test_5000_random_inputs(tmp_path, monkeypatch, capsys):
     """And 50 of the valid ones run; 50 of the others exit with 2, one line, and leave nothing."""
