@@ -69,6 +69,8 @@ class LinearRegressionLaw:
 
     def _check_prior(self) -> None:
         if isinstance(self.w_covariance, str):
+            if self.w_covariance not in ("identity", "inverse_covariance"):
+                raise ValueError(f"w_covariance={self.w_covariance!r} must be identity, inverse_covariance or a matrix")
             return
         rows = torch.tensor([list(row) for row in self.w_covariance], dtype=torch.float64)
         good = rows.shape == (self.dim, self.dim) and torch.equal(rows, rows.T)

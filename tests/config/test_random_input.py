@@ -79,6 +79,8 @@ def test_150_random_inputs(tmp_path, monkeypatch):
     [
         (["objective=answer_tokens"], "is for text"),
         (["objective=answer"], "is for text"),
+        (["objective=cross_entropy"], "a guess and a target for every label"),
+        (["task.w_covariance=''"], "w_covariance='' must be identity"),
         (["train.snapshot_at=${seed}"], "train.snapshot_at=0 must be a list"),
         (["plugins=${seed}"], "plugins=0 must be a list"),
         (["comparisons=${name}"], "comparisons='run' must be a mapping"),
