@@ -64,5 +64,6 @@ def test_the_leak_table_has_a_line_a_training_and_measure(tmp_path):
     ).splitlines()
     assert len(lines) == 1 + 2 * 2 * 4
     assert lines[1].split()[:3] == ["annealed", "rule", "greedy"]
-    assert "20.0 [  0.0,  50.0] %" in lines[1]
+    assert "20.0 [  9.7,  36.7] %" in lines[1]  # Wilson's for a fifth of 2 x 16 rules
+    assert "20.0 [  5.9,  34.1] %" in lines[2]  # two intervals of half width 20, averaged
     assert "2.11 / 2.05 %" in lines[1]

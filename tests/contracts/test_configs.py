@@ -37,8 +37,12 @@ def camel_case(stem: str) -> str:
 
 
 def target(group: str, option: str) -> str:
-    """The `_target_` of an option, own or inherited through its defaults."""
-    return composed(f"+{group}@references.option={option}").references.option["_target_"]
+    """The `_target_` of an option, its own or that of the first of its defaults which has one."""
+    node = OmegaConf.load(conf_dir() / group / f"{option}.yaml")
+    if "_target_" in node:
+        return node["_target_"]
+    inherited = [target(group, parent) for parent in node.get("defaults", []) if parent in options(group)]
+    return inherited[0] if inherited else ""
 
 
 @pytest.mark.parametrize("option", options("task"))
