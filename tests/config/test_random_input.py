@@ -108,7 +108,8 @@ def test_5000_random_inputs(tmp_path, monkeypatch, capsys):
         finished = call(monkeypatch, capsys, "train", *wrong.line(number, tmp_path / "conf"))
         assert (finished.code, finished.err.count("\n")) == (2, 1), (number, finished)
         assert list((tmp_path / "here").iterdir()) == [], number
-    for number in numbers.sample(sorted(valid), 50):
+    here = [number for number, line in sorted(valid.items()) if not any("launcher=slurm" in o for o in line)]
+    for number in numbers.sample(here, 50):
         overrides = wrong.line(number, tmp_path / "conf")
         finished = call(monkeypatch, capsys, "train", *overrides, f"paths.outputs={tmp_path / 'runs'}")
         assert finished.code in (0, 1), (number, overrides, finished)
