@@ -12,7 +12,7 @@ from icl.config import Lab, conf_dir
 from icl.config.app import register_schema
 from icl.config.kinds import NUMBERS, WORDS, reads
 
-__all__ = ["Lab", "composed", "numeric", "options", "text"]
+__all__ = ["Lab", "composed", "numeric", "options", "target", "text"]
 
 
 _TRANSLATION = ("task=multilevel_translation", "model=surrogate_mlt", "objective=answer")
@@ -21,7 +21,7 @@ _CLASSES = ("model=linear_softmax", "objective=cross_entropy")
 _TEXT = ("task=multilevel_translation", "objective=answer_tokens", "accelerate=multi_cpu")
 _TINY = (*_TEXT, "model=finetuned_lm_tiny")
 FITTING = dict.fromkeys(("multilevel_translation", "surrogate_mlt", "llama_translator"), _TRANSLATION) | {
-    "finetuned_lm_tiny": _TINY, "answer_tokens": _TINY,
+    "finetuned_lm_tiny": _TINY, "answer_tokens": _TINY, "answer": _TRANSLATION,
     "finetuned_lm": (*_TEXT, "model.pretrained=tiny"), "causal_graph": _GRAPH,
     "disentangled_transformer": _GRAPH, "graph_posterior": _GRAPH,
     "two_patch": ("task=two_patch", "model=patch_attention", "objective=logistic"),
@@ -58,16 +58,16 @@ def numeric(group: str) -> list[str]:
 
 @lru_cache(maxsize=512)
 def _reads(group: str, option: str) -> str:
-    return reads(group, {"_target_": _target(group, option)})
+    return reads(group, {"_target_": target(group, option)})
 
 
-def _target(group: str, option: str) -> str:
+def target(group: str, option: str) -> str:
     """The `_target_` of a file, or of the one that it builds on; composing every option would take a minute."""
     node = yaml.safe_load(Path(conf_dir(), group, f"{option}.yaml").read_text())
     if "_target_" in node:
         return node["_target_"]
     parents = [name for name in node["defaults"] if isinstance(name, str) and name != "_self_"]
-    return _target(group, parents[0])
+    return target(group, parents[0])
 
 
 def composed(*overrides: str) -> Any:

@@ -10,7 +10,7 @@ from icl.config import conf_dir, validate
 from icl.config.build import ROOMS, locate
 from icl.pipelines.reproduce import checked_claims
 from icl.pipelines.reproduce import run as reproduce
-from options import composed, fitting, options
+from options import composed, fitting, options, target
 
 PACKAGE = conf_dir().parent / "icl"
 GROUPS = {"task": "tasks", "model": "models", "algorithm": "algorithms", "objective": "objectives",
@@ -36,15 +36,6 @@ def camel_case(stem: str) -> str:
     return "".join(word.capitalize() for word in stem.split("_"))
 
 
-def target(group: str, option: str) -> str:
-    """The `_target_` of an option, its own or that of the first of its defaults which has one."""
-    node = OmegaConf.load(conf_dir() / group / f"{option}.yaml")
-    if "_target_" in node:
-        return node["_target_"]
-    inherited = [target(group, parent) for parent in node.get("defaults", []) if parent in options(group)]
-    return inherited[0] if inherited else ""
-
-
 @pytest.mark.parametrize("option", options("task"))
 def test_tasks_build(option):
     validate(fitting("task", option))
@@ -62,7 +53,7 @@ def test_recipes_are_valid(option):
 
 @pytest.mark.parametrize("option", options("objective"))
 def test_objectives_build(option):
-    validate(composed(f"objective={option}"))
+    validate(fitting("objective", option))
 
 
 @pytest.mark.parametrize("option", options("tracker"))
