@@ -112,5 +112,6 @@ def test_5000_random_inputs(tmp_path, monkeypatch, capsys):
     for number in numbers.sample(here, 50):
         overrides = wrong.line(number, tmp_path / "conf")
         finished = call(monkeypatch, capsys, "train", *overrides, f"paths.outputs={tmp_path / 'runs'}")
-        assert finished.code in (0, 1), (number, overrides, finished)
+        clean = finished.code in (0, 1) or (finished.code, finished.err.count("\n")) == (2, 1)  # plugins in a file
+        assert clean, (number, overrides, finished)
         assert "Traceback" not in finished.err
