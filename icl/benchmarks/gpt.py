@@ -14,10 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icl.benchmarks.settings import Settings
-from icl.benchmarks.steps import GRAPHED_STEPS
+from icl.benchmarks.steps import bank_step, recipe
 from icl.benchmarks.timing import Candidate, Ratio, Table
-from icl.config import Train
-from icl.models.matmul_route import fast_matmul
 from icl.models.transformer import Transformer
 from icl.objectives.every_position import EveryPosition
 from icl.rng import Draw
@@ -102,19 +100,9 @@ def step(
     )  # fmt: skip
     seeds = list(range(size.n_seeds))
     model.reset(Draw(seeds, INIT, device=device, dtype=dtype))
-    train = Train(batch_size=size.batch_size, lr=1e-4, steps=GRAPHED_STEPS if graph else 2**40, n_snapshots=0,
-                  cuda_graph=graph)  # fmt: skip
+    train = recipe(graph=graph, batch_size=size.batch_size, lr=1e-4)
     bank = Bank(task=size.task, model=model, objective=EveryPosition(), train=train, seeds=seeds)
-    numbers = count()
-
-    def call() -> None:
-        bank.step(next(numbers))
-
-    def call_fast() -> None:
-        with fast_matmul():
-            bank.step(next(numbers))
-
-    return call_fast if fast else call
+    return bank_step(bank, fast=fast)
 
 
 class PlainGPT2(nn.Module):

@@ -17,11 +17,9 @@ import torch
 from icl.benchmarks.plain_block import PlainLoop
 from icl.benchmarks.processes import usages
 from icl.benchmarks.settings import Settings
-from icl.benchmarks.steps import GRAPHED_STEPS
+from icl.benchmarks.steps import bank_step, recipe
 from icl.benchmarks.timing import Candidate, Ratio, Row, Spread, Table, Verdict
-from icl.config import Train
 from icl.models.looped_transformer import LoopedTransformer
-from icl.models.matmul_route import fast_matmul
 from icl.objectives.window import Window
 from icl.rng import Draw
 from icl.tasks.linear_regression import LinearRegression
@@ -118,20 +116,10 @@ def step(
     )  # fmt: skip
     seeds = list(range(size.n_seeds))
     model.reset(Draw(seeds, INIT, device=device, dtype=dtype))
-    train = Train(batch_size=size.batch_size, lr=1e-4, steps=GRAPHED_STEPS if graph else 2**40, n_snapshots=0,
-                  cuda_graph=graph)  # fmt: skip
+    train = recipe(graph=graph, batch_size=size.batch_size, lr=1e-4)
     objective = Window(n_loops=size.n_loops, window=size.n_loops)
     bank = Bank(task=size.task, model=model, objective=objective, train=train, seeds=seeds)
-    numbers = count()
-
-    def call() -> None:
-        bank.step(next(numbers))
-
-    def call_fast() -> None:
-        with fast_matmul():
-            bank.step(next(numbers))
-
-    return call_fast if fast else call
+    return bank_step(bank, fast=fast)
 
 
 def plain_step(size: Size, *, device: str, dtype: torch.dtype) -> Callable[[], None]:

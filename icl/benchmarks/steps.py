@@ -39,6 +39,25 @@ class LossBy:
         return Last()(SimpleNamespace(last=lambda prompt: self.guess(model, prompt)), sample)
 
 
+def recipe(*, graph: bool, **options: Any) -> Train:
+    """Of steps to time: more than are ever taken."""
+    return Train(steps=GRAPHED_STEPS if graph else 2**40, n_snapshots=0, cuda_graph=graph, **options)
+
+
+def bank_step(bank: Bank, *, fast: bool) -> Callable[[], None]:
+    """The next step of `bank` at each call; `fast` takes the fast float32 route."""
+    numbers = count()
+
+    def call() -> None:
+        bank.step(next(numbers))
+
+    def call_fast() -> None:
+        with fast_matmul():
+            bank.step(next(numbers))
+
+    return call_fast if fast else call
+
+
 def training_step(
     settings: Settings,
     n_members: int = 1,
@@ -56,20 +75,9 @@ def training_step(
     )
     seeds = list(range(n_members))
     model.reset(Draw(seeds, INIT, device=settings.device, dtype=settings.torch_dtype))
-    steps = GRAPHED_STEPS if settings.graph else 2**40
-    train = Train(batch_size=settings.B, clip=CLIP, stream=stream, steps=steps, n_snapshots=0,
-                  cuda_graph=settings.graph)  # fmt: skip
+    train = recipe(graph=settings.graph, batch_size=settings.B, clip=CLIP, stream=stream)
     bank = Bank(task=task, model=model, objective=objective or Last(), train=train, seeds=seeds)
-    numbers = count()
-
-    def call() -> None:
-        bank.step(next(numbers))
-
-    def call_fast() -> None:
-        with fast_matmul():
-            bank.step(next(numbers))
-
-    return call_fast if fast else call
+    return bank_step(bank, fast=fast)
 
 
 def von_oswald(settings: Settings) -> LinearRegression:

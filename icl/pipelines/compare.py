@@ -30,7 +30,7 @@ def run(cfg: Any, *, in_sweep: bool = False) -> dict[str, float]:
                 "+algorithm@references.gd=gradient_descent_optimal +comparison@comparisons.loss=loss_ratio, "
                 "or +probe@probes.norms=parameter_norms"
             )
-        found = record(compared(opened, asked, cfg.max_prompts) | probed(opened, asked, cfg.max_prompts))
+        found = answers(opened, asked, cfg.max_prompts)
         add(opened.folder, found)  # a run may be asked the questions of another experiment and keep its own answers
         return show(opened, found, in_sweep)
 
@@ -72,10 +72,15 @@ def median_over_seeds(values: list[float | None]) -> float:
 
 
 def measure(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Any]:
-    """Every comparison of `cfg` against every reference, and every probe; written to comparisons.json and returned."""
-    found = record(compared(opened, cfg, max_prompts) | probed(opened, cfg, max_prompts))
+    """`answers`, as all that comparisons.json holds."""
+    found = answers(opened, cfg, max_prompts)
     opened.folder.write_record("comparisons", found)
     return found
+
+
+def answers(opened: Run, cfg: Any, max_prompts: int | None = None) -> dict[str, Any]:
+    """Every comparison of `cfg` against every reference, and every probe."""
+    return record(compared(opened, cfg, max_prompts) | probed(opened, cfg, max_prompts))
 
 
 def evaluation_draw(opened: Run, name: str) -> Draw:
